@@ -1,0 +1,68 @@
+//! Words that all processes of Ploinky share: names, the manifest, the configuration, limits, paths.
+//!
+//! Everything here is parsed once, at the edge, into a type that is safe by construction; behind the edge
+//! there is no raw text. No I/O, no async, no clock.
+
+mod agent_id;
+mod agent_name;
+mod command_name;
+mod config;
+mod deploy_path;
+mod domain;
+pub mod exit;
+mod image;
+mod json;
+pub mod limits;
+mod manifest;
+pub mod paths;
+mod task_id;
+mod user_id;
+
+pub use agent_id::{AgentId, InvalidAgentId};
+pub use agent_name::{AgentName, InvalidAgentName};
+pub use command_name::{CommandName, InvalidCommandName};
+pub use config::{
+    Config, ConfigError, Deployment, DomainEntry, RepositoryEntry, Settings, WorkersCount,
+};
+pub use deploy_path::{DeployPath, InvalidDeployPath};
+pub use domain::{Domain, InvalidDomain};
+pub use image::{ImageName, InvalidImageName};
+pub use json::{TooDeep, check_depth, is_object};
+pub use manifest::{
+    Container, Handler, Health, Manifest, ManifestError, Resources, Service, Worker,
+};
+pub use task_id::{InvalidTaskId, TaskId};
+pub use user_id::{InvalidUserId, UserId};
+
+/// Implements the traits of a newtype over a `String` whose only maker is its `FromStr`.
+macro_rules! text_type {
+    ($name:ident, $error:ident) => {
+        impl $name {
+            /// The text, as it was accepted.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = $error;
+
+            fn try_from(text: String) -> Result<Self, $error> {
+                text.parse()
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(name: $name) -> Self {
+                name.0
+            }
+        }
+    };
+}
+use text_type;

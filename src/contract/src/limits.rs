@@ -1,0 +1,107 @@
+//! Every number that bounds something, with its unit and its reason.
+
+use std::time::Duration;
+
+/// Bytes of an agent's name: it is part of messages and tables.
+pub const AGENT_NAME_MAX_BYTES: usize = 40;
+/// Bytes of an agent id: unit names end at 255 (systemd.unit(5)), `ploinky-agent-` and suffixes need room.
+pub const AGENT_ID_MAX_BYTES: usize = 180;
+/// Bytes of a domain (RFC 1035: 253 without the trailing dot).
+pub const DOMAIN_MAX_BYTES: usize = 253;
+/// Bytes of a deployment path; it is one directory name on disk, which ends at 255.
+pub const DEPLOY_PATH_MAX_BYTES: usize = 120;
+/// Segments of a deployment path; routing looks at each prefix once.
+pub const DEPLOY_PATH_SEGMENTS_MAX: usize = 8;
+/// Bytes of a command name.
+pub const COMMAND_NAME_MAX_BYTES: usize = 128;
+/// Bytes of an image reference.
+pub const IMAGE_NAME_MAX_BYTES: usize = 255;
+/// Bytes of a user id.
+pub const USER_ID_MAX_BYTES: usize = 128;
+
+/// Bytes of a manifest (threat model G3).
+pub const MANIFEST_MAX_BYTES: usize = 256 * 1024;
+/// Commands of one manifest.
+pub const MANIFEST_COMMANDS_MAX: usize = 256;
+/// Words of one handler.
+pub const HANDLER_WORDS_MAX: usize = 64;
+/// Bytes of one handler, or of one value of `env`.
+pub const MANIFEST_TEXT_MAX_BYTES: usize = 4096;
+/// Entries of `env`.
+pub const MANIFEST_ENV_MAX: usize = 128;
+
+/// Bytes of `config.json`: 10,000 deployments fit.
+pub const CONFIG_MAX_BYTES: usize = 4 * 1024 * 1024;
+/// Deployments of one host: four workers with one inotify instance each per agent stay below the limit that
+/// the package sets (`fs.inotify.max_user_instances=1024`).
+pub const DEPLOYMENTS_MAX: usize = 240;
+/// Instances `ploinky@N`.
+pub const WORKERS_MAX: u16 = 64;
+
+/// Bytes of a request body, and of a request file.
+pub const REQUEST_MAX_BYTES: usize = 1024 * 1024;
+/// Bytes that a request file may be longer than the body it came from (id, owner, deadline …).
+pub const REQUEST_ENVELOPE_MAX_BYTES: usize = 4096;
+/// Bytes of a result: held once in memory for each waiting request.
+pub const RESULT_MAX_BYTES: usize = 8 * 1024 * 1024;
+/// Levels of nesting of a request or result; `serde_json` alone stops at 128, or never for text it only skips.
+pub const JSON_DEPTH_MAX: usize = 64;
+/// Parameters of one task: each may become one word of a command line.
+pub const PARAMS_MAX: usize = 1024;
+
+/// Time that a task has if the manifest does not say `timeout`.
+pub const TASK_TIMEOUT_DEFAULT: Duration = Duration::from_secs(30);
+/// Longest `timeout` of a manifest; a longer task should not hold a connection.
+pub const TASK_TIMEOUT_MAX: Duration = Duration::from_secs(300);
+/// Handlers that run at once if the manifest does not say `concurrency`.
+pub const CONCURRENCY_DEFAULT: u16 = 4;
+/// Most handlers that run at once in one container.
+pub const CONCURRENCY_MAX: u16 = 64;
+/// Most persistent worker processes of one container.
+pub const WORKER_PROCESSES_MAX: u16 = 64;
+/// Time between SIGTERM and SIGKILL for a handler that is cancelled or late.
+pub const HANDLER_GRACE: Duration = Duration::from_secs(2);
+
+/// Tasks that one worker has in flight with one agent; beyond it 429. 16 already use both cores of a small
+/// host, 64 keep the median below 4 ms, the rest is patience.
+pub const IN_FLIGHT_PER_AGENT: usize = 128;
+/// Share of free blocks or inodes, in percent, below which no task is taken (507).
+pub const FREE_SPACE_FLOOR_PERCENT: u64 = 5;
+/// How long a waiting request goes without a hint from the kernel before its result is looked for.
+pub const RESULT_POLL: Duration = Duration::from_millis(250);
+/// How long the runner goes without a hint before it lists the inbox.
+pub const INBOX_SWEEP: Duration = Duration::from_secs(5);
+/// How long a request waits for an agent that is not running (it may be restarting) before 503.
+pub const AGENT_DOWN_GRACE: Duration = Duration::from_secs(3);
+/// Entries that the janitor looks at in one pass.
+pub const JANITOR_ENTRIES: usize = 1000;
+
+/// Connections of one worker; below `LimitNOFILE=` of its unit.
+pub const CONNECTIONS_MAX: usize = 10_000;
+/// Time in which a client must send the request head (CIS benchmark for nginx: at most 10 s).
+pub const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+/// Time in which a client must send the whole body.
+pub const BODY_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long a draining worker waits for kept-alive connections to send their next request.
+pub const DRAIN_IDLE: Duration = Duration::from_secs(2);
+/// How long a draining worker waits for requests in flight; below `TimeoutStopSec=` of its unit.
+pub const DRAIN_MAX: Duration = Duration::from_secs(30);
+
+/// Bytes of an uploaded agent directory, packed.
+pub const ARCHIVE_MAX_BYTES: u64 = 256 * 1024 * 1024;
+/// Bytes of an agent directory, all files together.
+pub const TREE_MAX_BYTES: u64 = 1024 * 1024 * 1024;
+/// Files and directories of an agent directory.
+pub const TREE_MAX_ENTRIES: usize = 100_000;
+/// Levels of an agent directory.
+pub const TREE_MAX_DEPTH: usize = 32;
+
+/// First host uid of the agents' ranges; far above what user management hands out.
+pub const UID_RANGE_FIRST: u32 = 1 << 30;
+/// Uids of one agent.
+pub const UID_RANGE_SIZE: u32 = 65_536;
+
+/// Shortest time between two reloads of the service manager: each runs every generator (0.14 to 0.3 s).
+pub const RELOAD_INTERVAL: Duration = Duration::from_secs(1);
+/// Time that a unit has to start before a deployment is given up.
+pub const START_TIMEOUT: Duration = Duration::from_secs(90);

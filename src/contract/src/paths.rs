@@ -1,0 +1,101 @@
+//! Every path on disk, as functions of a root, so that tests can give another one.
+
+use std::path::{Path, PathBuf};
+
+use crate::{AgentId, DeployPath, Domain};
+
+/// `/var/lib/ploinky` on a host.
+pub const STATE: &str = "/var/lib/ploinky";
+/// `/run/ploinky` on a host.
+pub const RUNTIME: &str = "/run/ploinky";
+/// Where the supervisor's Quadlet files live; Podman's generator reads sub-directories (podman-systemd.unit(5)).
+pub const QUADLET: &str = "/etc/containers/systemd/ploinky";
+/// Agents that packages install, one directory each.
+pub const INSTALLED_AGENTS: &str = "/usr/share/ploinky/agents";
+/// What every container sees as `/agentCore`.
+pub const AGENT_CORE: &str = "/usr/lib/ploinky/agentcore";
+/// Podman's API socket.
+pub const PODMAN_SOCKET: &str = "/run/podman/podman.sock";
+
+/// The code of the agent, inside its container.
+pub const CONTAINER_CODE: &str = "/agent";
+/// The task queue, inside the container.
+pub const CONTAINER_TASKS: &str = "/agent/.tasks";
+/// The manifest as the supervisor accepted it, inside the container.
+pub const CONTAINER_MANIFEST: &str = "/run/ploinky/manifest.json";
+/// The static helper, inside the container.
+pub const CONTAINER_AGENT_CORE: &str = "/agentCore/agent-core";
+/// The entry that a manifest's `run` means if it is absent.
+pub const CONTAINER_RUN_DEFAULT: &str = "/agentCore/run.sh";
+
+/// The state directory of a host or of a test.
+#[derive(Clone, Debug)]
+pub struct StateDir(PathBuf);
+
+impl StateDir {
+    /// The state below `root`.
+    pub fn new(root: impl Into<PathBuf>) -> Self {
+        Self(root.into())
+    }
+
+    /// The directory itself.
+    pub fn root(&self) -> &Path {
+        &self.0
+    }
+
+    /// The desired state.
+    pub fn config(&self) -> PathBuf {
+        self.0.join("config.json")
+    }
+
+    /// Which host uids belong to which agent.
+    pub fn uid_map(&self) -> PathBuf {
+        self.0.join("uidmap.json")
+    }
+
+    /// Parent of all agents.
+    pub fn agents(&self) -> PathBuf {
+        self.0.join("agents")
+    }
+
+    /// Parent of one domain's agents.
+    pub fn domain(&self, domain: &Domain) -> PathBuf {
+        self.agents().join(AgentId::domain_component(domain))
+    }
+
+    /// The directory of one agent.
+    pub fn agent(&self, domain: &Domain, path: &DeployPath) -> AgentDir {
+        AgentDir(self.domain(domain).join(AgentId::path_component(path)))
+    }
+}
+
+/// The directory of one deployed agent.
+#[derive(Clone, Debug)]
+pub struct AgentDir(PathBuf);
+
+impl AgentDir {
+    /// The directory of an agent that is known by path only.
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self(path.into())
+    }
+
+    /// The directory itself.
+    pub fn root(&self) -> &Path {
+        &self.0
+    }
+
+    /// The manifest, as the supervisor accepted it; owned by root.
+    pub fn manifest(&self) -> PathBuf {
+        self.0.join("manifest.json")
+    }
+
+    /// What the container sees as `/agent`; for a static agent the files that are served.
+    pub fn code(&self) -> PathBuf {
+        self.0.join("code")
+    }
+
+    /// The task queue.
+    pub fn tasks(&self) -> PathBuf {
+        self.0.join(".tasks")
+    }
+}

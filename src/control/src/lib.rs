@@ -1,0 +1,21 @@
+//! What may be asked of the supervisor: one interface, `io.ploinky.Supervisor1`, with its words and its errors.
+//!
+//! The same types serve the system bus (`ploinkyctl`) and a peer-to-peer socket. This crate decides nothing
+//! and performs nothing; `ploinky-supervisor` serves the interface, others call it.
+
+mod error;
+mod proxy;
+mod status;
+
+pub use error::ControlError;
+pub use proxy::Supervisor1Proxy;
+pub use status::{AgentStatus, HealthCheck, HostStatus};
+
+/// The well-known name on the system bus, and the name of the interface.
+pub const BUS_NAME: &str = "io.ploinky.Supervisor1";
+/// The only object.
+pub const OBJECT_PATH: &str = "/io/ploinky/Supervisor1";
+/// polkit action for reading state.
+pub const ACTION_INSPECT: &str = "io.ploinky.inspect";
+/// polkit action for changing state.
+pub const ACTION_MANAGE: &str = "io.ploinky.manage";
