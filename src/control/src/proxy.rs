@@ -9,8 +9,7 @@ use crate::{AgentStatus, ControlError, HostStatus};
 #[zbus::proxy(
     interface = "io.ploinky.Supervisor1",
     default_service = "io.ploinky.Supervisor1",
-    default_path = "/io/ploinky/Supervisor1",
-    gen_blocking = false
+    default_path = "/io/ploinky/Supervisor1"
 )]
 pub trait Supervisor1 {
     /// Deploys an agent that a package installed.
