@@ -1,0 +1,74 @@
+# Test images without a registry: `podman import` of a tar, once, into the base or the testbed.
+# shellcheck shell=bash disable=SC2154
+
+busybox_image=localhost/ploinky-busybox:1
+scratch_image=localhost/ploinky-scratch:1
+node_image=localhost/ploinky-node:1
+node_packages=nodejs
+
+# images_import_small TREE: puts the two small images into the storage of an unpacked root, so that
+# every testbed has them from the start.
+images_import_small() {
+  local tree=$1 work
+  work=$(mktemp -d "$tree/var/tmp/images-XXXXXX")
+  image_tree_scratch "$work/scratch"
+  image_tree_scratch "$work/busybox"
+  image_tree_busybox "$work/busybox" "$tree/bin/busybox"
+  image_import "$tree" "$work/scratch" "$scratch_image"
+  image_import "$tree" "$work/busybox" "$busybox_image"
+  rm -rf "$work"
+}
+
+# No program at all, and so no shell.
+image_tree_scratch() {
+  mkdir -p "$1/tmp" "$1/etc"
+  chmod 1777 "$1/tmp"
+}
+
+image_tree_busybox() {
+  local tree=$1 busybox=$2 applet
+  mkdir "$tree/bin"
+  install -m 755 "$busybox" "$tree/bin/busybox"
+  for applet in $("$busybox" --list); do
+    [[ -e $tree/bin/$applet ]] || ln -s busybox "$tree/bin/$applet"
+  done
+  printf 'root:x:0:0:root:/:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n' >"$tree/etc/passwd"
+  printf 'root:x:0:\nnogroup:x:65534:\n' >"$tree/etc/group"
+}
+
+# image_import TREE DIR IMAGE: no systemd runs in TREE yet, so this is Podman in a chroot.
+image_import() {
+  tar -C "$2" --owner=0 --group=0 -c . |
+    unshare --mount --pid --fork --propagation private sh -euc '
+      mount --bind "$1" "$1"; mount -t proc proc "$1/proc"; mount -t tmpfs tmpfs "$1/run"
+      mount --bind /dev "$1/dev"
+      exec chroot "$1" podman --cgroup-manager=cgroupfs --events-backend=none import --quiet - "$2"
+    ' sh "$1" "$3" >/dev/null
+}
+
+# images_ready [--node]: the cache holds what `images` needs.
+images_ready() {
+  node_tar=$cache_dir/node-$(key_of "$suite" "$node_packages").tar
+  [[ ${1-} == --node && ! -e $node_tar ]] || return 0
+  local fd
+  exec {fd}>"$cache_dir/.lock"
+  flock -w 900 "$fd" || die "another run has been filling $cache_dir for 15 minutes"
+  [[ -e $node_tar ]] || step "build ${node_tar##*/}" tar_build "$node_tar" "$node_packages"
+  exec {fd}>&-
+}
+
+command_images() {
+  [[ $# == 0 || $* == --node ]] || die_usage "images: unknown argument \`$1\`"
+  machine_init
+  images_ready "$@"
+  image_present "$busybox_image" && image_present "$scratch_image" ||
+    die "the small images are gone from \`$name\`"
+  if [[ -e $node_tar ]] && ! image_present "$node_image"; then
+    step "import $node_image" image_import_node
+  fi
+  exec_in_unit podman images --noheading --format '{{.Repository}}:{{.Tag}} {{.Size}}' </dev/null
+}
+
+image_present() { exec_in_unit podman image exists "$1" </dev/null; }
+
+image_import_node() { exec_in_unit podman import --quiet - "$node_image" <"$node_tar" >/dev/null; }
