@@ -56,15 +56,29 @@ base_unpack() {
   tar -C "$tmp" --numeric-owner --xattrs --xattrs-include='*' -xf "$root_tar"
   base_adapt "$tmp"
   images_import_small "$tmp"
+  touch "$tmp"
   mv "$tmp" "$base_dir"
+  bases_prune
+}
+
+# Removes bases that were replaced more than a day ago and lie under no root.
+bases_prune() {
+  local dir
+  while IFS= read -r dir; do
+    [[ $dir == "$base_dir" ]] || grep -qsxF "$dir" "$cache_dir"/roots/*/base || rm -rf "$dir"
+  done < <(find "$cache_dir" -maxdepth 1 -name 'base-*' -mtime +0)
 }
 
 # What differs from a plain Debian 13 host; each line has its reason.
 base_adapt() {
   local tree=$1 unit
   # There is no console, no module to load, and nothing to mount from fstab.
-  for unit in systemd-modules-load console-getty getty@tty1; do
-    ln -sf /dev/null "$tree/etc/systemd/system/$unit.service"
+  for unit in systemd-modules-load.service console-getty.service getty@tty1.service; do
+    ln -sf /dev/null "$tree/etc/systemd/system/$unit"
+  done
+  # Nothing wakes up by itself in the middle of a measurement.
+  for unit in apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer fstrim.timer; do
+    ln -sf /dev/null "$tree/etc/systemd/system/$unit"
   done
   : >"$tree/etc/fstab"
   printf 'LANG=C.UTF-8\n' >"$tree/etc/default/locale"
@@ -72,7 +86,4 @@ base_adapt() {
   mkdir -p "$tree/var/log/journal"
   # Testbeds are thrown away: a package install need not wait for the disk.
   printf 'force-unsafe-io\n' >"$tree/etc/dpkg/dpkg.cfg.d/testbed"
-  # Where the kernel has its controllers in cgroup v1, any pids limit stops crun.
-  mkdir -p "$tree/etc/containers/containers.conf.d"
-  printf '[containers]\npids_limit = 0\n' >"$tree/etc/containers/containers.conf.d/testbed.conf"
 }

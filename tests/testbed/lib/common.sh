@@ -1,5 +1,5 @@
 # Words shared by all parts: places, messages, time, locks.
-# shellcheck shell=bash disable=SC2034
+# shellcheck shell=bash disable=SC2034,SC2154
 
 cache_dir=${PLOINKY_TESTBED_CACHE:-/var/cache/ploinky-testbed}
 run_dir=/run/ploinky-testbed
@@ -20,6 +20,12 @@ say() { printf 'testbed: %s\n' "$*"; }
 die() {
   printf 'testbed: error: %s\n' "$*" >&2
   exit 1
+}
+
+# The testbed that a command needs is not there: 69, as an exit status of its own.
+die_off() {
+  printf 'testbed: error: %s\n' "$*" >&2
+  exit 69
 }
 
 die_usage() {

@@ -1,11 +1,11 @@
-# Running programs in a testbed.
+# Running programs in a testbed, or in its network; copying into it.
 # shellcheck shell=bash disable=SC2154
 
 inner_path=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 
 # enter CMD…: in its namespaces, but in the caller's cgroup. For short questions to systemd only.
 enter() {
-  nsenter --target "$init_pid" --mount --uts --ipc --net --pid --cgroup --root --wd \
+  nsenter --target "$init_pid" --all --root --wd \
     env -i PATH="$inner_path" HOME=/root LANG=C.UTF-8 TERM="${TERM-dumb}" "$@"
 }
 

@@ -38,10 +38,12 @@ image_tree_busybox() {
 
 # image_import TREE DIR IMAGE: no systemd runs in TREE yet, so this is Podman in a chroot.
 image_import() {
+  # shellcheck disable=SC2016
   tar -C "$2" --owner=0 --group=0 -c . |
     unshare --mount --pid --fork --propagation private sh -euc '
       mount --bind "$1" "$1"; mount -t proc proc "$1/proc"; mount -t tmpfs tmpfs "$1/run"
       mount --bind /dev "$1/dev"
+      export PODMAN_IGNORE_CGROUPSV1_WARNING=1
       exec chroot "$1" podman --cgroup-manager=cgroupfs --events-backend=none import --quiet - "$2"
     ' sh "$1" "$3" >/dev/null
 }
@@ -61,8 +63,10 @@ command_images() {
   [[ $# == 0 || $* == --node ]] || die_usage "images: unknown argument \`$1\`"
   machine_init
   images_ready "$@"
-  image_present "$busybox_image" && image_present "$scratch_image" ||
-    die "the small images are gone from \`$name\`"
+  local image
+  for image in "$busybox_image" "$scratch_image"; do
+    image_present "$image" || die "\`$name\` has lost $image"
+  done
   if [[ -e $node_tar ]] && ! image_present "$node_image"; then
     step "import $node_image" image_import_node
   fi

@@ -36,6 +36,7 @@ root_identity() {
 net_make() {
   mkdir -p "$state_dir"
   net_remove
+  printf '%s\n' "$1" >"$root_dir/net"
   : >"$state_dir/net"
   if [[ $1 == own ]]; then
     unshare --net="$state_dir/net" ip link set lo up
@@ -51,16 +52,16 @@ net_remove() {
 
 # The launcher holds the lock `alive` from before the boot until the whole process tree is gone:
 # waiting for the end is waiting for the lock, and no recycled pid can be mistaken for ours.
-machine_alive() { [[ -e $state_dir/alive ]] && ! flock -n "$state_dir/alive" true; }
-machine_wait_end() { flock -w "$1" "$state_dir/alive" true; }
+machine_alive() { [[ -e $state_dir/alive ]] && ! flock --shared -n "$state_dir/alive" true; }
+machine_wait_end() { flock --shared -w "$1" "$state_dir/alive" true; }
 
 machine_word() { if machine_alive; then echo running; else echo off; fi; }
 
 # Sets init_pid, after the check that it is still the process that was recorded.
 machine_init() {
   local started=
-  machine_alive || die "\`$name\` is not running"
-  read -r init_pid started <"$state_dir/init" 2>/dev/null || die "\`$name\` has not booted yet"
+  machine_alive || die_off "\`$name\` is not running"
+  read -r init_pid started <"$state_dir/init" 2>/dev/null || die_off "\`$name\` has not booted yet"
   [[ $(start_time "$init_pid") == "$started" ]] || die "process $init_pid is not the init of \`$name\`"
 }
 
@@ -74,32 +75,49 @@ start_time() {
 
 machine_boot() {
   [[ -d $root_dir ]] || die "there is no \`$name\`; use up"
-  [[ -e $state_dir/net ]] || step "network namespace (own)" net_make own
+  # Only a restart of the machine itself takes the network away while the root stays.
+  mountpoint -q "$state_dir/net" || step "network namespace" net_make "$(<"$root_dir/net")"
   ! machine_alive || die "\`$name\` is running already"
   step "boot" machine_start
 }
 
 # Init tells through its notify socket that all start jobs are done.
 machine_start() {
-  local ready line state
-  rm -f "$state_dir/init" "$state_dir/notify"
-  exec {ready}< <(exec {change_lock_fd}>&- && exec perl "$here/lib/wait-ready" "$state_dir/notify" "$boot_limit")
-  read -r -t 10 -u "$ready" line || die "cannot listen on $state_dir/notify"
+  local ready word
+  rm -f "$state_dir/init"
   exec {alive}>"$state_dir/alive"
-  flock -n "$alive" || die "\`$name\` is running already"
-  setsid "$here/lib/stage" "$name" "$root_dir" "$state_dir" "$cgroup_name" "$alive" \
-    </dev/null >"$state_dir/console.log" 2>&1 &
+  flock -w 5 "$alive" || die "\`$name\` is running already"
+  exec {ready}< <(
+    exec setsid "$here/lib/launch" "$state_dir/notify" "$boot_limit" "$alive" \
+      "$here/lib/stage" "$name" "$root_dir" "$state_dir" "$cgroup_name" \
+      </dev/null 2>"$state_dir/console.log"
+  )
   exec {alive}>&-
-  if ! read -r -t "$boot_limit" -u "$ready" line; then
-    tail -n 20 "$state_dir/console.log" >&2
-    die "\`$name\` did not boot within $boot_limit s; its root is $root_dir"
-  fi
+  read -r -u "$ready" word || word="without an answer"
   exec {ready}<&-
+  [[ $word == ready ]] || boot_failed "$word"
+  machine_record
   machine_init
-  state=$(enter timeout "$boot_limit" systemctl is-system-running --wait) || {
+  word=$(enter timeout "$boot_limit" systemctl is-system-running --wait) || {
     enter systemctl --no-pager --failed >&2
-    say "the system is \`$state\`, not \`running\`"
+    say "the system is \`$word\`, not \`running\`"
   }
+}
+
+boot_failed() {
+  tail -n 20 "$state_dir/console.log" >&2
+  if [[ $1 == late ]]; then
+    machine_record
+    die "\`$name\` has not booted within $boot_limit s; look with exec and log, end it with down"
+  fi
+  die "\`$name\` did not boot ($1)"
+}
+
+# The start time as the machine sees it; the testbed has a clock of its own.
+machine_record() {
+  local pid
+  read -r pid <"$state_dir/pid"
+  printf '%s %s\n' "$pid" "$(start_time "$pid")" >"$state_dir/init"
 }
 
 machine_stop() {
