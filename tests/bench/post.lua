@@ -1,0 +1,11 @@
+-- wrk: the body of a call; the path is in wrk's URL.
+wrk.method = "POST"
+wrk.headers["Content-Type"] = "application/json"
+wrk.body = '{"command":"bench.noop","params":["0123456789abcdef"]}'
+
+function done(summary, latency, requests)
+  local errors = summary.errors
+  io.write(string.format("RESULT %.0f %.0f %d\n",
+    summary.requests / (summary.duration / 1e6), latency:percentile(50),
+    errors.connect + errors.read + errors.write + errors.status + errors.timeout))
+end

@@ -1,0 +1,24 @@
+//! The tier that proves the promise: the package on real systemd and real Podman.
+//!
+//! `tests/check` boots a testbed, installs the package and runs this program in the testbed's network
+//! namespace, one test after the other, in the order of their names. A test leaves the host as it found it.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    clippy::disallowed_methods,
+    reason = "test support: a failure must end the test and say where"
+)]
+
+mod host;
+mod http;
+mod load;
+mod t01_package;
+mod t02_agents;
+mod t03_bad_input;
+mod t04_static_files;
+mod t05_isolation;
+mod t06_survival;
+mod t07_removal;
