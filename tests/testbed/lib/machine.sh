@@ -8,7 +8,7 @@ root_make() {
   rm -rf "$tmp"
   mkdir -p "$tmp/root" "$tmp/upper/etc" "$tmp/work"
   printf '%s\n' "$base_dir" >"$tmp/base"
-  if unshare --mount mount -t overlay overlay -o "$(overlay_options "$tmp")" "$tmp/root" 2>/dev/null; then
+  if [[ ${PLOINKY_TESTBED_ROOT-overlay} == overlay ]] && overlay_works "$tmp"; then
     cp -a "$base_dir/var" "$tmp/var"
     root_identity "$tmp/upper/etc"
   else
@@ -19,9 +19,7 @@ root_make() {
   mv "$tmp" "$root_dir"
 }
 
-overlay_options() {
-  printf 'lowerdir=%s,upperdir=%s,workdir=%s,redirect_dir=on,xino=on\n' "$(<"$1/base")" "$1/upper" "$1/work"
-}
+overlay_works() { unshare --mount "$here/lib/stage" --try-root "$1" 2>/dev/null; }
 
 # A machine id of its own, so that this is not a first boot, which would preset every unit.
 root_identity() {
@@ -61,7 +59,8 @@ machine_word() { if machine_alive; then echo running; else echo off; fi; }
 machine_init() {
   local started=
   machine_alive || die_off "\`$name\` is not running"
-  read -r init_pid started <"$state_dir/init" 2>/dev/null || die_off "\`$name\` has not booted yet"
+  [[ -e $state_dir/init ]] || machine_record
+  read -r init_pid started <"$state_dir/init"
   [[ $(start_time "$init_pid") == "$started" ]] || die "process $init_pid is not the init of \`$name\`"
 }
 
@@ -84,7 +83,7 @@ machine_boot() {
 # Init tells through its notify socket that all start jobs are done.
 machine_start() {
   local ready word
-  rm -f "$state_dir/init"
+  rm -f "$state_dir/init" "$state_dir/pid"
   exec {alive}>"$state_dir/alive"
   flock -w 5 "$alive" || die "\`$name\` is running already"
   exec {ready}< <(
@@ -116,7 +115,7 @@ boot_failed() {
 # The start time as the machine sees it; the testbed has a clock of its own.
 machine_record() {
   local pid
-  read -r pid <"$state_dir/pid"
+  read -r pid 2>/dev/null <"$state_dir/pid" || die_off "\`$name\` has not begun to boot yet"
   printf '%s %s\n' "$pid" "$(start_time "$pid")" >"$state_dir/init"
 }
 
