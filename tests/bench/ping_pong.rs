@@ -6,7 +6,6 @@
 #![expect(
     clippy::print_stdout,
     clippy::indexing_slicing,
-    clippy::disallowed_methods,
     clippy::cast_precision_loss,
     reason = "a measuring program, not a part of the product"
 )]
@@ -48,7 +47,7 @@ impl Inbox {
     fn put(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
         let file = rustix::fs::openat(&self.staging, name, flags, Mode::RUSR | Mode::WUSR)?;
-        rustix::io::write(&file, bytes)?;
+        io::write(&file, bytes)?;
         drop(file);
         rustix::fs::renameat(&self.staging, name, &self.directory, name)
     }
@@ -60,7 +59,7 @@ impl Inbox {
             OFlags::RDONLY | OFlags::CLOEXEC,
             Mode::empty(),
         )?;
-        let length = rustix::io::read(&file, buffer)?;
+        let length = io::read(&file, buffer)?;
         drop(file);
         rustix::fs::unlinkat(&self.directory, name, AtFlags::empty())?;
         Ok(length)
@@ -143,7 +142,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let server = scope.spawn(|| serve(&requests, &responses));
         let took = drive(&requests, &responses, duration, in_flight.parse().unwrap_or(1));
         match server.join() {
-            Ok(served) => served.and(took),
+            Ok(end) => end.and(took),
             Err(panic) => std::panic::resume_unwind(panic),
         }
     })?;

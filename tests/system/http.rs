@@ -81,13 +81,13 @@ impl Connection {
             self.open = false;
         }
         if let Some(length) = reply.header("content-length") {
-            let length = length.parse().map_err(|_| bad("content-length"))?;
+            let length = length.parse().map_err(|_number| bad("content-length"))?;
             reply.body.resize(length, 0);
             self.stream.read_exact(&mut reply.body)?;
         } else if reply.header("transfer-encoding") == Some("chunked") {
             loop {
                 let size = self.line()?;
-                let size = usize::from_str_radix(&size, 16).map_err(|_| bad("chunk size"))?;
+                let size = usize::from_str_radix(&size, 16).map_err(|_number| bad("chunk size"))?;
                 let mut chunk = vec![0; size + 2];
                 self.stream.read_exact(&mut chunk)?;
                 chunk.truncate(size);

@@ -1,5 +1,6 @@
 //! Load that counts every failure: threads that call without pause until they are told to stop.
 
+use std::fmt;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -25,6 +26,16 @@ pub(crate) enum Failure {
     Broken(io::Error),
     /// The answer was not 200.
     Status(u16, String),
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Refused(e) => write!(f, "refused: {e}"),
+            Self::Broken(e) => write!(f, "broken: {e}"),
+            Self::Status(status, body) => write!(f, "{status}: {body}"),
+        }
+    }
 }
 
 /// Threads under way.
@@ -81,7 +92,19 @@ fn client(stop: &AtomicBool, keep_alive: bool, bytes: &[u8]) -> Vec<Sample> {
     samples
 }
 
-/// The failures among the samples.
+/// The samples that failed.
 pub(crate) fn failures(samples: &[Sample]) -> Vec<&Sample> {
     samples.iter().filter(|sample| sample.failure.is_some()).collect()
+}
+
+/// How many failed, and the first of them in words.
+pub(crate) fn describe(samples: &[Sample]) -> String {
+    let words: Vec<_> =
+        samples.iter().filter_map(|s| s.failure.as_ref()).map(Failure::to_string).collect();
+    format!(
+        "{} of {} failed: {:?}",
+        words.len(),
+        samples.len(),
+        words.iter().take(5).collect::<Vec<_>>()
+    )
 }

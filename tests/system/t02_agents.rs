@@ -141,7 +141,7 @@ fn the_journal_finds_a_task() {
     assert_eq!(line["AGENT"], "localhost-echo");
     assert_eq!(line["USER_ID"], "InternetUser");
     assert!(line["_SYSTEMD_UNIT"].as_str().unwrap().starts_with("ploinky@"), "{line}");
-    let (_, _) = wait_for("the handler's words", || {
+    wait_for("the handler's words", || {
         sh(&format!("journalctl --no-pager -u 'ploinky-agent-*' | grep -F '[{id}]' || true"))
             .contains(&id)
             .then_some(())

@@ -10,9 +10,9 @@ fn get(path: &str, headers: &str) -> Reply {
 #[test]
 fn a_directory_of_files_is_served() {
     sh("systemctl start ploinky-supervisor ploinky@1");
-    sh(r#"rm -rf /tmp/site && mkdir -p /tmp/site/css && cd /tmp/site
+    sh(r"rm -rf /tmp/site && mkdir -p /tmp/site/css && cd /tmp/site
         printf '<h1>Hallo</h1>' >index.html; printf 'a{}' >css/a.css; printf 'secret' >.env
-        head -c 300000 /dev/zero | tr '\0' 'z' >large.bin"#);
+        head -c 300000 /dev/zero | tr '\0' 'z' >large.bin");
     assert_eq!(get("/", "Accept: text/html\r\n").status, 404);
     ok(&["ploinkyctl", "deploy", "localhost", "/", "/tmp/site"]);
     let (index, _) =

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use crate::host::{ok, sh, wait_for};
 use crate::http::call;
-use crate::load::{Load, failures};
+use crate::load::{Load, describe, failures};
 use crate::t02_agents::deploy_echo;
 
 /// The package file that the testbed was made with.
@@ -26,7 +26,7 @@ fn a_reinstall_under_load_fails_no_request() {
     ));
     let samples = load.finish();
     println!("{} calls during the reinstall", samples.len());
-    assert!(failures(&samples).is_empty(), "{:?}", failures(&samples));
+    assert!(failures(&samples).is_empty(), "{}", describe(&samples));
     assert!(ok(&["ploinkyctl", "agent", "list"]).contains("/echo"));
 }
 
