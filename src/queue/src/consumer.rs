@@ -1,0 +1,349 @@
+//! The agent's side of its queue: claim, complete or fail, recover.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+
+use ploinky_contract::limits::RESULT_MAX_BYTES;
+use ploinky_contract::{CommandName, TaskId};
+use rustix::fs::{AtFlags, Dir, Mode, OFlags, mkdirat, openat, unlinkat};
+use rustix::io::Errno;
+use serde_json::value::RawValue;
+
+use crate::directories::{DIRECTORY, Directories, OpenError, exists, unless_absent};
+use crate::lock::{PROBES_END, RUNNER, lock_within, try_lock};
+use crate::publish::{Recorded, publish};
+use crate::read_result::{BadResult, read};
+use crate::request::{REQUEST_FILE_MAX_BYTES, RequestHead};
+use crate::watch::Watch;
+use crate::{Outcome, RecordError, Request, TaskError, boottime_ns, code};
+
+/// Results: the server is nobody special to the agent's files.
+const RESULT_MODE: Mode = Mode::from_raw_mode(0o644);
+/// Locks of tasks.
+const LOCK_MODE: Mode = Mode::from_raw_mode(0o770);
+/// The runner's lock: the server has to open it.
+const RUNNER_MODE: Mode = Mode::from_raw_mode(0o755);
+
+/// The agent's handle of its queue. All methods take `&self`; threads may share it.
+#[derive(Debug)]
+pub struct Consumer {
+    directories: Directories,
+    boot_id: String,
+}
+
+/// The sign that the queue is served, held until drop or death.
+#[derive(Debug)]
+pub struct RunnerLock {
+    _directory: OwnedFd,
+}
+
+/// A task that belongs to this process until it has an outcome. Dropped without one it stays locked, and the
+/// next runner reports it as crashed.
+#[derive(Debug)]
+pub struct Claim {
+    id: TaskId,
+    command: CommandName,
+    deadline_boot_ns: u64,
+    bytes: Vec<u8>,
+    _lock: OwnedFd,
+}
+
+/// What became of the wish to claim a task.
+#[derive(Debug)]
+pub enum Claimed {
+    /// It is ours.
+    Ours(Claim),
+    /// It is not.
+    Not(NotClaimed),
+}
+
+/// Why a task was not claimed.
+#[derive(Debug)]
+pub enum NotClaimed {
+    /// Somebody has it, or it is over.
+    Taken,
+    /// Its time was over, or it belongs to another boot; it has an error record now.
+    Stale,
+    /// The file is no request.
+    Unreadable(RecordError),
+}
+
+/// What a new runner found of the one before.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Recovered {
+    /// Tasks that have the outcome `AGENT_CRASHED` now.
+    pub crashed: usize,
+    /// Locks of tasks that were over.
+    pub released: usize,
+    /// Tasks whose outcome could not be published: recover again before any work.
+    pub left: usize,
+}
+
+impl Consumer {
+    /// Opens the queue at `tasks` without following links. `boot_id` is that of [`crate::boot_id`].
+    ///
+    /// # Errors
+    /// Names the directory that cannot be opened.
+    pub fn open(tasks: &Path, boot_id: String) -> Result<Self, OpenError> {
+        Directories::open(tasks).map(|directories| Self { directories, boot_id })
+    }
+
+    /// Becomes the runner of this queue; `None` if there is one already.
+    ///
+    /// # Errors
+    /// When the lock cannot be made.
+    pub fn become_runner(&self) -> io::Result<Option<RunnerLock>> {
+        let locks = &self.directories.locks;
+        match mkdirat(locks, RUNNER, RUNNER_MODE) {
+            Ok(()) | Err(Errno::EXIST) => {}
+            Err(e) => return Err(e.into()),
+        }
+        let directory = openat(locks, RUNNER, DIRECTORY | OFlags::RDONLY, Mode::empty())?;
+        Ok(lock_within(&directory, PROBES_END)?.then_some(RunnerLock { _directory: directory }))
+    }
+
+    /// Ends what a runner left when it died. Only the runner may call this, before it claims.
+    ///
+    /// # Errors
+    /// When the locks cannot be listed.
+    pub fn recover(&self) -> io::Result<Recovered> {
+        let mut recovered = Recovered::default();
+        for id in ids_in(&self.directories.locks, usize::MAX)? {
+            match self.recover_task(id) {
+                Ok(Some(true)) => recovered.crashed += 1,
+                Ok(Some(false)) => recovered.released += 1,
+                Ok(None) => {}
+                Err(_) => recovered.left += 1,
+            }
+        }
+        Ok(recovered)
+    }
+
+    /// `None`: somebody lives who holds it. `true`: it got an outcome just now.
+    fn recover_task(&self, id: TaskId) -> io::Result<Option<bool>> {
+        let Directories { requests, locks, .. } = &self.directories;
+        let lock = match openat(locks, id.as_str(), DIRECTORY | OFlags::RDONLY, Mode::empty()) {
+            Ok(lock) => lock,
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok(None),
+            Err(e) => return Err(e.into()),
+        };
+        if !try_lock(&lock)? {
+            return Ok(None);
+        }
+        let is_lost = !self.directories.has_outcome(id)? && exists(requests, id)?;
+        if is_lost {
+            let crashed = TaskError::new(
+                code::AGENT_CRASHED,
+                "the agent ended while the task ran; whether it had effects is unknown",
+            );
+            publish(&self.directories.errors, id, &crashed.encode(id), RESULT_MODE)?;
+        }
+        self.unlock(id)?;
+        Ok(Some(is_lost))
+    }
+
+    /// Tasks that wait, in the order of their submission. Tasks for which `skip` holds are not looked at.
+    ///
+    /// # Errors
+    /// When the inbox cannot be listed.
+    pub fn waiting(&self, skip: &dyn Fn(TaskId) -> bool) -> io::Result<Vec<TaskId>> {
+        let mut waiting = Vec::new();
+        for id in ids_in(&self.directories.requests, usize::MAX)? {
+            if skip(id)
+                || exists(&self.directories.locks, id)?
+                || self.directories.has_outcome(id)?
+            {
+                continue;
+            }
+            if let Ok(Some(bytes)) = read(&self.directories.requests, id, REQUEST_FILE_MAX_BYTES)
+                && let Ok(head) = RequestHead::decode(&bytes, &self.boot_id)
+            {
+                waiting.push((head.seq, id));
+            }
+        }
+        waiting.sort_unstable();
+        Ok(waiting.into_iter().map(|(_seq, id)| id).collect())
+    }
+
+    /// Tasks that shall end early.
+    ///
+    /// # Errors
+    /// When the wishes cannot be listed.
+    pub fn urgent(&self) -> io::Result<Vec<TaskId>> {
+        ids_in(&self.directories.urgent, usize::MAX)
+    }
+
+    /// Claims a task, if it is there, nobody has it, and it may still run.
+    ///
+    /// # Errors
+    /// When the queue cannot be read or written. The task is not ours then.
+    pub fn claim(&self, id: TaskId) -> io::Result<Claimed> {
+        let Directories { requests, locks, .. } = &self.directories;
+        match mkdirat(locks, id.as_str(), LOCK_MODE) {
+            Ok(()) => {}
+            Err(Errno::EXIST) => return Ok(Claimed::Not(NotClaimed::Taken)),
+            Err(e) => return Err(e.into()),
+        }
+        let lock = match openat(locks, id.as_str(), DIRECTORY | OFlags::RDONLY, Mode::empty()) {
+            Ok(lock) => lock,
+            // The server cleaned the task in this moment.
+            Err(Errno::NOENT) => return Ok(Claimed::Not(NotClaimed::Taken)),
+            Err(e) => return Err(e.into()),
+        };
+        if !try_lock(&lock)? {
+            return Ok(Claimed::Not(NotClaimed::Taken));
+        }
+        // The outcome before the request: the server removes them in the other order, so a task that was
+        // listed long ago cannot be taken for a new one.
+        if self.directories.has_outcome(id)? {
+            self.unlock(id)?;
+            return Ok(Claimed::Not(NotClaimed::Taken));
+        }
+        let decoded = match read(requests, id, REQUEST_FILE_MAX_BYTES) {
+            Ok(Some(bytes)) => RequestHead::decode(&bytes, &self.boot_id).map(|head| (head, bytes)),
+            Ok(None) => {
+                self.unlock(id)?;
+                return Ok(Claimed::Not(NotClaimed::Taken));
+            }
+            Err(BadResult::Record(e)) => Err(e),
+            Err(e) => {
+                self.unlock(id)?;
+                return Err(io::Error::other(e));
+            }
+        };
+        let (head, bytes) = match decoded {
+            Ok((head, bytes)) if head.id == id => (head, bytes),
+            other => {
+                self.unlock(id)?;
+                let why = other.err().unwrap_or(RecordError::Field { field: "id" });
+                return Ok(Claimed::Not(NotClaimed::Unreadable(why)));
+            }
+        };
+        let claim = Claim {
+            id,
+            command: head.command,
+            deadline_boot_ns: head.deadline_boot_ns,
+            bytes,
+            _lock: lock,
+        };
+        let stale = if !head.is_of_boot {
+            TaskError::new(code::CANCELLED, "the host was started anew before the task ran")
+        } else if head.deadline_boot_ns <= boottime_ns() {
+            TaskError::new(code::DEADLINE, "the time of the task was over before it could run")
+        } else {
+            return Ok(Claimed::Ours(claim));
+        };
+        self.fail(&claim, &stale)?;
+        Ok(Claimed::Not(NotClaimed::Stale))
+    }
+
+    /// Publishes the value of a claimed task and releases it; a value that is too long becomes the error
+    /// `RESULT_TOO_LARGE`.
+    ///
+    /// # Errors
+    /// The task is still locked and has no outcome; try again.
+    pub fn complete(&self, claim: &Claim, response: &RawValue) -> io::Result<Recorded> {
+        let bytes = Outcome::encode_response(claim.id, response);
+        if RESULT_MAX_BYTES < bytes.len() {
+            return self.fail(claim, &too_large(bytes.len()));
+        }
+        let recorded = publish(&self.directories.responses, claim.id, &bytes, RESULT_MODE)?;
+        self.unlock(claim.id)?;
+        Ok(recorded)
+    }
+
+    /// Publishes why a claimed task has no value, and releases it.
+    ///
+    /// # Errors
+    /// The task is still locked and has no outcome; try again.
+    pub fn fail(&self, claim: &Claim, why: &TaskError) -> io::Result<Recorded> {
+        let mut bytes = why.encode(claim.id);
+        if RESULT_MAX_BYTES < bytes.len() {
+            bytes = too_large(bytes.len()).encode(claim.id);
+        }
+        let recorded = if exists(&self.directories.responses, claim.id)? {
+            Recorded::AlreadySo
+        } else {
+            publish(&self.directories.errors, claim.id, &bytes, RESULT_MODE)?
+        };
+        self.unlock(claim.id)?;
+        Ok(recorded)
+    }
+
+    /// A watch of its own on the tasks that arrive.
+    ///
+    /// # Errors
+    /// When the kernel gives no more watches.
+    pub fn watch_requests(&self) -> io::Result<Watch> {
+        Watch::on(&[&self.directories.requests])
+    }
+
+    /// A watch of its own on the wishes to end tasks.
+    ///
+    /// # Errors
+    /// When the kernel gives no more watches.
+    pub fn watch_urgent(&self) -> io::Result<Watch> {
+        Watch::on(&[&self.directories.urgent])
+    }
+
+    fn unlock(&self, id: TaskId) -> io::Result<()> {
+        match unlinkat(&self.directories.locks, id.as_str(), AtFlags::REMOVEDIR) {
+            // The server made this lock to cancel the task, and removes it when it cleans.
+            Err(Errno::PERM | Errno::NOTEMPTY) => Ok(()),
+            other => unless_absent(other),
+        }
+    }
+}
+
+impl Claim {
+    /// The task.
+    pub fn id(&self) -> TaskId {
+        self.id
+    }
+
+    /// What to do.
+    pub fn command(&self) -> &CommandName {
+        &self.command
+    }
+
+    /// When the task is over at the latest, in nanoseconds of `CLOCK_BOOTTIME`.
+    pub fn deadline_boot_ns(&self) -> u64 {
+        self.deadline_boot_ns
+    }
+
+    /// The bytes of the request file: one JSON object.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// The whole request.
+    ///
+    /// # Errors
+    /// When a field that does not decide about the claim breaks a rule.
+    pub fn request(&self) -> Result<Request, RecordError> {
+        Request::decode(&self.bytes)
+    }
+}
+
+fn too_large(length: usize) -> TaskError {
+    TaskError::new(
+        code::RESULT_TOO_LARGE,
+        format!("the result has {length} bytes; {RESULT_MAX_BYTES} are allowed"),
+    )
+}
+
+/// The names in a directory that are task ids, at most `limit` of them.
+pub(crate) fn ids_in(directory: &OwnedFd, limit: usize) -> io::Result<Vec<TaskId>> {
+    let mut ids = Vec::new();
+    for entry in Dir::read_from(directory)? {
+        let entry = entry?;
+        if let Ok(id) = TaskId::from_bytes(entry.file_name().to_bytes()) {
+            if limit <= ids.len() {
+                break;
+            }
+            ids.push(id);
+        }
+    }
+    Ok(ids)
+}

@@ -1,0 +1,111 @@
+//! Who lives: locks that the kernel releases with their holder.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use rustix::fs::{CWD, FlockOperation, Mode, OFlags, flock, openat};
+use rustix::io::Errno;
+
+use crate::directories::DIRECTORY;
+use crate::publish::READ;
+
+/// Name of the runner's lock among the locks; no task has it.
+pub(crate) const RUNNER: &str = ".runner";
+/// How long a lock is tried again: who probes it holds it for some microseconds.
+pub(crate) const PROBES_END: Duration = Duration::from_secs(1);
+/// Time between two tries.
+const RETRY: Duration = Duration::from_millis(5);
+
+/// The sign that one life of a server goes on, held until drop or death.
+#[derive(Debug)]
+pub struct InstanceLock {
+    _file: OwnedFd,
+}
+
+impl InstanceLock {
+    /// Holds the lock file `invocation` in `directory`, which is made if it is not there.
+    ///
+    /// # Errors
+    /// When the name is not a plain word, the file cannot be made, or somebody else holds it.
+    pub fn hold(directory: &Path, invocation: &str) -> io::Result<Self> {
+        check_name(invocation)?;
+        let directory = open_directory(directory)?;
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file = openat(&directory, invocation, flags, Mode::from_raw_mode(0o640))?;
+        if lock_within(&file, PROBES_END)? {
+            Ok(Self { _file: file })
+        } else {
+            Err(Errno::WOULDBLOCK.into())
+        }
+    }
+}
+
+/// Whether some process holds the lock file `invocation` in `directory`. What cannot be told counts as alive.
+pub fn instance_is_alive(directory: &Path, invocation: &str) -> bool {
+    if check_name(invocation).is_err() {
+        return false;
+    }
+    let opened = open_directory(directory)
+        .and_then(|directory| Ok(openat(&directory, invocation, READ, Mode::empty())?));
+    match opened {
+        Ok(file) => is_held(&file).unwrap_or(true),
+        Err(e) => e.kind() != io::ErrorKind::NotFound,
+    }
+}
+
+/// Whether a runner serves the queue whose `locks` directory this is. What cannot be told counts as dead.
+pub(crate) fn runner_is_alive_in(locks: &OwnedFd) -> bool {
+    openat(locks, RUNNER, DIRECTORY | READ, Mode::empty())
+        .is_ok_and(|runner| is_held(&runner).unwrap_or(false))
+}
+
+/// Whether a runner serves the queue at `tasks`.
+pub fn runner_is_alive(tasks: &Path) -> bool {
+    open_directory(&tasks.join("locks")).is_ok_and(|locks| runner_is_alive_in(&locks))
+}
+
+/// Takes the lock if nobody holds it.
+pub(crate) fn try_lock(fd: &OwnedFd) -> io::Result<bool> {
+    match flock(fd, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(true),
+        Err(Errno::WOULDBLOCK) => Ok(false),
+        Err(e) => Err(e.into()),
+    }
+}
+
+/// Takes the lock, trying for `limit`.
+pub(crate) fn lock_within(fd: &OwnedFd, limit: Duration) -> io::Result<bool> {
+    let end = Instant::now() + limit;
+    loop {
+        if try_lock(fd)? {
+            return Ok(true);
+        }
+        if end <= Instant::now() {
+            return Ok(false);
+        }
+        let retry = rustix::time::Timespec { tv_sec: 0, tv_nsec: i64::from(RETRY.subsec_nanos()) };
+        match rustix::event::poll(&mut [], Some(&retry)) {
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(e) => return Err(e.into()),
+        }
+    }
+}
+
+fn is_held(fd: &OwnedFd) -> io::Result<bool> {
+    match flock(fd, FlockOperation::NonBlockingLockShared) {
+        Ok(()) => Ok(false),
+        Err(Errno::WOULDBLOCK) => Ok(true),
+        Err(e) => Err(e.into()),
+    }
+}
+
+fn open_directory(path: &Path) -> io::Result<OwnedFd> {
+    Ok(openat(CWD, path, DIRECTORY | OFlags::PATH, Mode::empty())?)
+}
+
+fn check_name(name: &str) -> io::Result<()> {
+    let plain = name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'));
+    if plain && (1..=64).contains(&name.len()) { Ok(()) } else { Err(Errno::INVAL.into()) }
+}

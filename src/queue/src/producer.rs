@@ -1,0 +1,234 @@
+//! The server's side of one agent's queue: submit, collect, cancel, clean.
+
+use std::io;
+use std::path::Path;
+
+use ploinky_contract::TaskId;
+use ploinky_contract::limits::{FREE_SPACE_FLOOR_PERCENT, RESULT_MAX_BYTES};
+use rustix::fs::{AtFlags, Mode, OFlags, fstatvfs, mkdirat, openat, unlinkat};
+use rustix::io::Errno;
+
+use crate::directories::{Directories, OpenError, unless_absent};
+use crate::lock::runner_is_alive_in;
+use crate::publish::{Recorded, publish};
+use crate::read_result::{BadResult, read};
+use crate::request::REQUEST_FILE_MAX_BYTES;
+use crate::watch::ResultWatch;
+use crate::{Outcome, Request, TaskError};
+
+/// Requests and our own records: the agent reads them by its group.
+const FILE_MODE: Mode = Mode::from_raw_mode(0o640);
+/// Locks.
+const LOCK_MODE: Mode = Mode::from_raw_mode(0o770);
+
+/// The server's handle of one agent's queue. All methods take `&self`; threads may share it.
+#[derive(Debug)]
+pub struct Producer {
+    pub(crate) directories: Directories,
+}
+
+/// Why a task was not submitted; nothing of it is visible then.
+#[derive(Debug, thiserror::Error)]
+pub enum SubmitError {
+    /// A task of this id was submitted before; it is not touched.
+    #[error("task {id} exists already")]
+    Exists {
+        /// The id.
+        id: TaskId,
+    },
+    /// The disk or the agent's share of it is full.
+    #[error("there is no space for task {id}")]
+    NoSpace {
+        /// The task.
+        id: TaskId,
+        /// `ENOSPC` or `EDQUOT`.
+        source: io::Error,
+    },
+    /// The request is longer than agents accept.
+    #[error("the request of task {id} has {length} bytes; {REQUEST_FILE_MAX_BYTES} are allowed")]
+    TooLong {
+        /// The task.
+        id: TaskId,
+        /// Its bytes.
+        length: usize,
+    },
+    /// The queue cannot be written to.
+    #[error("cannot publish the request of task {id}")]
+    Publish {
+        /// The task.
+        id: TaskId,
+        /// What the kernel said.
+        source: io::Error,
+    },
+}
+
+/// What a wish to cancel met.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Cancel {
+    /// The task had not started and never will; its error record is published.
+    NeverStarted,
+    /// The agent has the task and was asked to end it; a record follows, or [`Producer::give_up`] makes one.
+    Asked,
+    /// The task has an outcome already.
+    Finished,
+}
+
+impl Producer {
+    /// Opens the queue at `tasks` without following links.
+    ///
+    /// # Errors
+    /// Names the directory that cannot be opened.
+    pub fn open(tasks: &Path) -> Result<Self, OpenError> {
+        Directories::open(tasks).map(|directories| Self { directories })
+    }
+
+    /// Makes the request visible to the agent.
+    ///
+    /// # Errors
+    /// Nothing is visible then.
+    pub fn submit(&self, request: &Request) -> Result<(), SubmitError> {
+        let id = request.id;
+        let bytes = request.encode();
+        if bytes.is_empty() || REQUEST_FILE_MAX_BYTES < bytes.len() {
+            return Err(SubmitError::TooLong { id, length: bytes.len() });
+        }
+        match publish(&self.directories.requests, id, &bytes, FILE_MODE) {
+            Ok(Recorded::Made) => Ok(()),
+            Ok(Recorded::AlreadySo) => Err(SubmitError::Exists { id }),
+            Err(source) if is_no_space(&source) => Err(SubmitError::NoSpace { id, source }),
+            Err(source) => Err(SubmitError::Publish { id, source }),
+        }
+    }
+
+    /// Whether blocks and inodes are above the floor below which no task is taken.
+    ///
+    /// # Errors
+    /// When the file system does not tell.
+    pub fn has_room(&self) -> io::Result<bool> {
+        let about = fstatvfs(&self.directories.requests)?;
+        let is_above = |free: u64, all: u64| {
+            all == 0
+                || u128::from(all) * u128::from(FREE_SPACE_FLOOR_PERCENT) <= u128::from(free) * 100
+        };
+        Ok(is_above(about.f_bavail, about.f_blocks) && is_above(about.f_favail, about.f_files))
+    }
+
+    /// The outcome of a task, or `None` if it has none yet. The files stay; call [`Producer::clean`].
+    ///
+    /// # Errors
+    /// What stands at the name is no result. It is removed then, the request before it, so that the task can
+    /// not run again; only with [`BadResult::Trouble`] everything stays.
+    pub fn collect(&self, id: TaskId) -> Result<Option<Outcome>, BadResult> {
+        let found = self.look(id);
+        if found.as_ref().is_err_and(BadResult::is_fault_of_agent) {
+            // What cannot be removed is a stray, and the janitor's.
+            self.clean(id).ok();
+        }
+        found
+    }
+
+    fn look(&self, id: TaskId) -> Result<Option<Outcome>, BadResult> {
+        let Directories { responses, errors, .. } = &self.directories;
+        let decoded = if let Some(bytes) = read(responses, id, RESULT_MAX_BYTES)? {
+            Outcome::decode_response(id, &bytes)
+        } else if let Some(bytes) = read(errors, id, RESULT_MAX_BYTES)? {
+            Outcome::decode_error(id, &bytes)
+        } else {
+            return Ok(None);
+        };
+        decoded.map(Some).map_err(BadResult::Record)
+    }
+
+    /// Ends a task that nobody waits for: takes its lock before the agent does and publishes `why`, or asks
+    /// the agent to end it. Call [`Producer::clean`] when the outcome is of no use any more.
+    ///
+    /// # Errors
+    /// When the lock or the wish cannot be made. The task may still run; its deadline ends it.
+    pub fn cancel(&self, id: TaskId, why: &TaskError) -> io::Result<Cancel> {
+        let Directories { urgent, locks, .. } = &self.directories;
+        match mkdirat(locks, id.as_str(), LOCK_MODE) {
+            Ok(()) => {
+                // The lock is also free after the end: the agent records first and unlocks then.
+                if self.directories.has_outcome(id)? {
+                    unless_absent(unlinkat(locks, id.as_str(), AtFlags::REMOVEDIR))?;
+                    return Ok(Cancel::Finished);
+                }
+                self.give_up(id, why)?;
+                Ok(Cancel::NeverStarted)
+            }
+            Err(Errno::EXIST) => {
+                if self.directories.has_outcome(id)? {
+                    return Ok(Cancel::Finished);
+                }
+                let flags = OFlags::WRONLY
+                    | OFlags::CREATE
+                    | OFlags::EXCL
+                    | OFlags::NOFOLLOW
+                    | OFlags::CLOEXEC;
+                match openat(urgent, id.as_str(), flags, FILE_MODE) {
+                    Ok(_) | Err(Errno::EXIST) => Ok(Cancel::Asked),
+                    Err(e) => Err(e.into()),
+                }
+            }
+            Err(e) => Err(e.into()),
+        }
+    }
+
+    /// Publishes an error record for a task whose agent does not. The first record wins.
+    ///
+    /// # Errors
+    /// When the record cannot be written; none is visible then.
+    pub fn give_up(&self, id: TaskId, why: &TaskError) -> io::Result<()> {
+        publish(&self.directories.errors, id, &why.encode(id), FILE_MODE).map(|_recorded| ())
+    }
+
+    /// Removes everything of a task. The request goes first: without it the task can never run again,
+    /// wherever this process dies in between.
+    ///
+    /// # Errors
+    /// When something of the task cannot be removed; what the agent did to its own lock is no error.
+    pub fn clean(&self, id: TaskId) -> io::Result<()> {
+        let Directories { requests, urgent, responses, errors, locks } = &self.directories;
+        unless_absent(unlinkat(requests, id.as_str(), AtFlags::empty()))?;
+        // A task has one record; if it had two, the janitor finds the other.
+        if !remove_result(responses, id)? {
+            remove_result(errors, id)?;
+        }
+        unless_absent(unlinkat(urgent, id.as_str(), AtFlags::empty()))?;
+        match unlinkat(locks, id.as_str(), AtFlags::REMOVEDIR) {
+            Ok(()) | Err(Errno::NOENT | Errno::NOTEMPTY | Errno::NOTDIR) => Ok(()),
+            Err(e) => Err(e.into()),
+        }
+    }
+
+    /// Whether the agent serves its queue.
+    pub fn runner_is_alive(&self) -> bool {
+        runner_is_alive_in(&self.directories.locks)
+    }
+
+    /// A watch of its own on the results of this agent.
+    ///
+    /// # Errors
+    /// When the kernel gives no more watches (`fs.inotify.max_user_instances`).
+    pub fn watch(&self) -> io::Result<ResultWatch> {
+        ResultWatch::on(&[&self.directories.responses, &self.directories.errors])
+    }
+}
+
+/// Removes what stands at the name of a result, and tells whether something did.
+pub(crate) fn remove_result(directory: &std::os::fd::OwnedFd, id: TaskId) -> io::Result<bool> {
+    match unlinkat(directory, id.as_str(), AtFlags::empty()) {
+        Ok(()) => Ok(true),
+        Err(Errno::NOENT) => Ok(false),
+        Err(Errno::ISDIR) => match unlinkat(directory, id.as_str(), AtFlags::REMOVEDIR) {
+            // A directory with something in it is the agent's own litter.
+            Ok(()) | Err(Errno::NOENT | Errno::NOTEMPTY) => Ok(true),
+            Err(e) => Err(e.into()),
+        },
+        Err(e) => Err(e.into()),
+    }
+}
+
+fn is_no_space(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}

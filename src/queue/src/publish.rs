@@ -1,0 +1,116 @@
+//! The only code that makes a file visible: whole, and never in the place of another one.
+
+use std::io::{self, Write};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+
+use ploinky_contract::TaskId;
+use rustix::fs::{
+    AtFlags, CWD, Mode, OFlags, RenameFlags, linkat, openat, renameat_with, unlinkat,
+};
+use rustix::io::Errno;
+
+/// Bytes of `/proc/self/fd/2147483647` and its end.
+const FD_PATH_BYTES: usize = 32;
+
+/// What became of a record.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Recorded {
+    /// It is there now.
+    Made,
+    /// Another record was there before; it stays and this one is gone.
+    AlreadySo,
+}
+
+/// Makes `bytes` appear as `directory/id`.
+///
+/// # Errors
+/// Nothing is visible then. `EDQUOT` and `ENOSPC` come out as they are.
+pub(crate) fn publish(
+    directory: &OwnedFd,
+    id: TaskId,
+    bytes: &[u8],
+    mode: Mode,
+) -> io::Result<Recorded> {
+    let flags = OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC;
+    let file = match openat(directory, c".", flags, mode) {
+        Ok(file) => file,
+        // The file system has no nameless files, or the kernel took the flag for O_DIRECTORY.
+        Err(Errno::OPNOTSUPP | Errno::ISDIR) => {
+            return publish_by_rename(directory, id, bytes, mode);
+        }
+        Err(e) => return Err(e.into()),
+    };
+    write_all(&file, bytes)?;
+    let mut path = [0; FD_PATH_BYTES];
+    let linked =
+        linkat(CWD, fd_path(&file, &mut path)?, directory, id.as_str(), AtFlags::SYMLINK_FOLLOW);
+    recorded(linked)
+}
+
+/// The same with a name that readers ignore. Not by a second link: a reader between link and unlink would
+/// see two links and refuse the file.
+fn publish_by_rename(
+    directory: &OwnedFd,
+    id: TaskId,
+    bytes: &[u8],
+    mode: Mode,
+) -> io::Result<Recorded> {
+    let staged = format!(".tmp-{id}");
+    let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let file = openat(directory, &staged, flags, mode)?;
+    let moved = write_all(&file, bytes).and_then(|()| {
+        recorded(renameat_with(directory, &staged, directory, id.as_str(), RenameFlags::NOREPLACE))
+    });
+    if !matches!(moved, Ok(Recorded::Made)) {
+        // Best effort: the janitor removes what stays.
+        unlinkat(directory, &staged, AtFlags::empty()).ok();
+    }
+    moved
+}
+
+fn recorded(done: rustix::io::Result<()>) -> io::Result<Recorded> {
+    match done {
+        Ok(()) => Ok(Recorded::Made),
+        Err(Errno::EXIST) => Ok(Recorded::AlreadySo),
+        Err(e) => Err(e.into()),
+    }
+}
+
+fn write_all(file: &OwnedFd, mut bytes: &[u8]) -> io::Result<()> {
+    while !bytes.is_empty() {
+        match rustix::io::write(file, bytes) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(written) => bytes = bytes.get(written..).unwrap_or_default(),
+            Err(Errno::INTR) => {}
+            Err(e) => return Err(e.into()),
+        }
+    }
+    Ok(())
+}
+
+/// `/proc/self/fd/N` without the heap.
+pub(crate) fn fd_path<'a>(
+    fd: &OwnedFd,
+    buffer: &'a mut [u8; FD_PATH_BYTES],
+) -> io::Result<&'a std::ffi::CStr> {
+    let mut rest = buffer.as_mut_slice();
+    write!(rest, "/proc/self/fd/{}\0", fd.as_raw_fd())?;
+    std::ffi::CStr::from_bytes_until_nul(buffer).map_err(io::Error::other)
+}
+
+/// A buffer for [`fd_path`].
+pub(crate) const fn fd_path_buffer() -> [u8; FD_PATH_BYTES] {
+    [0; FD_PATH_BYTES]
+}
+
+/// Opens a file of our own making for reading, not following links and not waiting.
+pub(crate) fn open_plain(directory: BorrowedFd<'_>, id: TaskId) -> rustix::io::Result<OwnedFd> {
+    openat(directory, id.as_str(), READ, Mode::empty())
+}
+
+/// How every file that somebody else may have made is opened.
+pub(crate) const READ: OFlags = OFlags::RDONLY
+    .union(OFlags::NOFOLLOW)
+    .union(OFlags::NONBLOCK)
+    .union(OFlags::NOCTTY)
+    .union(OFlags::CLOEXEC);
