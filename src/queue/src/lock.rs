@@ -9,7 +9,7 @@ use rustix::fs::{CWD, FlockOperation, Mode, OFlags, flock, openat};
 use rustix::io::Errno;
 
 use crate::directories::DIRECTORY;
-use crate::publish::READ;
+use crate::read_result::READ;
 
 /// Name of the runner's lock among the locks; no task has it.
 pub(crate) const RUNNER: &str = ".runner";
@@ -108,4 +108,30 @@ fn open_directory(path: &Path) -> io::Result<OwnedFd> {
 fn check_name(name: &str) -> io::Result<()> {
     let plain = name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'));
     if plain && (1..=64).contains(&name.len()) { Ok(()) } else { Err(Errno::INVAL.into()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_leave_the_directory_are_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        for name in ["", ".", "..", "a/b", "../x", &"x".repeat(65)] {
+            assert!(InstanceLock::hold(directory.path(), name).is_err(), "{name:?} was accepted");
+            assert!(!instance_is_alive(directory.path(), name), "{name:?} is alive");
+        }
+    }
+
+    #[test]
+    fn an_instance_is_alive_as_long_as_it_holds_its_lock() {
+        let directory = tempfile::tempdir().unwrap();
+        assert!(!instance_is_alive(directory.path(), "a"));
+        let lock = InstanceLock::hold(directory.path(), "a").unwrap();
+        assert!(instance_is_alive(directory.path(), "a"));
+        assert!(!instance_is_alive(directory.path(), "b"));
+        assert!(InstanceLock::hold(directory.path(), "a").is_err());
+        drop(lock);
+        assert!(!instance_is_alive(directory.path(), "a"));
+    }
 }

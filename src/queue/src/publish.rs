@@ -1,7 +1,7 @@
 //! The only code that makes a file visible: whole, and never in the place of another one.
 
 use std::io::{self, Write};
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd};
 
 use ploinky_contract::TaskId;
 use rustix::fs::{
@@ -102,15 +102,3 @@ pub(crate) fn fd_path<'a>(
 pub(crate) const fn fd_path_buffer() -> [u8; FD_PATH_BYTES] {
     [0; FD_PATH_BYTES]
 }
-
-/// Opens a file of our own making for reading, not following links and not waiting.
-pub(crate) fn open_plain(directory: BorrowedFd<'_>, id: TaskId) -> rustix::io::Result<OwnedFd> {
-    openat(directory, id.as_str(), READ, Mode::empty())
-}
-
-/// How every file that somebody else may have made is opened.
-pub(crate) const READ: OFlags = OFlags::RDONLY
-    .union(OFlags::NOFOLLOW)
-    .union(OFlags::NONBLOCK)
-    .union(OFlags::NOCTTY)
-    .union(OFlags::CLOEXEC);

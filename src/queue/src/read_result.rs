@@ -5,11 +5,18 @@ use std::os::fd::OwnedFd;
 
 use ploinky_contract::TaskId;
 use rustix::buffer::spare_capacity;
-use rustix::fs::{FileType, fstat};
+use rustix::fs::{FileType, Mode, OFlags, fstat, openat};
 use rustix::io::Errno;
 
-use crate::publish::open_plain;
 use crate::record::RecordError;
+
+/// How every file is opened that a stranger may have made: not through a link, and without waiting for the
+/// other end of a pipe or the holder of a lease.
+pub(crate) const READ: OFlags = OFlags::RDONLY
+    .union(OFlags::NOFOLLOW)
+    .union(OFlags::NONBLOCK)
+    .union(OFlags::NOCTTY)
+    .union(OFlags::CLOEXEC);
 
 /// Why what stands at the name of a result is none.
 #[derive(Debug, thiserror::Error)]
@@ -56,8 +63,7 @@ pub(crate) fn read(
     id: TaskId,
     limit: usize,
 ) -> Result<Option<Vec<u8>>, BadResult> {
-    use std::os::fd::AsFd;
-    let file = match open_plain(directory.as_fd(), id) {
+    let file = match openat(directory, id.as_str(), READ, Mode::empty()) {
         Ok(file) => file,
         Err(Errno::NOENT) => return Ok(None),
         Err(
@@ -99,4 +105,170 @@ pub(crate) fn read(
         }
     }
     Ok(Some(bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{self, File};
+    use std::os::unix::net::UnixListener;
+    use std::time::{Duration, Instant};
+
+    use ploinky_contract::limits::RESULT_MAX_BYTES;
+
+    use super::*;
+    use crate::scratch::{Scratch, id, raw};
+    use crate::{Outcome, TaskError};
+
+    fn response() -> Vec<u8> {
+        Outcome::encode_response(id(1), &raw("1"))
+    }
+
+    #[test]
+    fn a_link_is_not_followed() {
+        let queue = Scratch::new();
+        queue.submit(1);
+        let outside = tempfile::NamedTempFile::new().unwrap();
+        std::os::unix::fs::symlink(outside.path(), queue.path("responses", id(1).as_str()))
+            .unwrap();
+        queue.assert_refused(id(1), "symbolic link");
+        assert!(outside.path().exists());
+    }
+
+    #[test]
+    fn a_pipe_without_a_writer_does_not_stall() {
+        let queue = Scratch::new();
+        queue.submit(1);
+        let mode = Mode::from_raw_mode(0o644);
+        rustix::fs::mkfifoat(rustix::fs::CWD, queue.path("errors", id(1).as_str()), mode).unwrap();
+        let start = Instant::now();
+        queue.assert_refused(id(1), "Fifo");
+        // Opened without O_NONBLOCK it would never return; this is a bound, not a measurement.
+        assert!(start.elapsed() < Duration::from_secs(5));
+    }
+
+    #[test]
+    fn a_socket_is_refused() {
+        let queue = Scratch::new();
+        queue.submit(1);
+        let _listener = UnixListener::bind(queue.path("responses", id(1).as_str())).unwrap();
+        queue.assert_refused(id(1), "does not open as a plain file");
+    }
+
+    #[test]
+    fn a_directory_is_refused() {
+        let queue = Scratch::new();
+        queue.submit(1);
+        fs::create_dir(queue.path("responses", id(1).as_str())).unwrap();
+        queue.assert_refused(id(1), "Directory");
+    }
+
+    #[test]
+    fn a_full_directory_is_refused_and_the_request_is_gone() {
+        let queue = Scratch::new();
+        queue.submit(1);
+        fs::create_dir_all(queue.path("responses", id(1).as_str()).join("x")).unwrap();
+        assert!(queue.producer.collect(id(1)).is_err());
+        assert_eq!(queue.names("requests"), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_sparse_terabyte_is_refused_without_reading_it() {
+        let queue = Scratch::new();
+        queue.submit(1);
+        let file = File::create(queue.path("responses", id(1).as_str())).unwrap();
+        if file.set_len(1 << 40).is_err() {
+            file.set_len(RESULT_MAX_BYTES as u64 + 1).unwrap();
+        }
+        queue.assert_refused(id(1), "8388608 are allowed");
+    }
+
+    #[test]
+    fn one_byte_too_many_is_refused_and_the_most_is_read() {
+        let queue = Scratch::new();
+        for (length, is_good) in [(RESULT_MAX_BYTES, true), (RESULT_MAX_BYTES + 1, false)] {
+            queue.submit(1);
+            let text = |n| Outcome::encode_response(id(1), &raw(&format!("\"{}\"", "x".repeat(n))));
+            let bytes = text(length - text(0).len());
+            assert_eq!(bytes.len(), length);
+            File::create(queue.path("responses", id(1).as_str()))
+                .and_then(|mut file| io::Write::write_all(&mut file, &bytes))
+                .unwrap();
+            assert_eq!(queue.producer.collect(id(1)).is_ok(), is_good, "{length}");
+            queue.producer.clean(id(1)).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_file_with_a_second_name_is_refused() {
+        let queue = Scratch::new();
+        queue.submit(1);
+        put(&queue, "responses", &response());
+        fs::hard_link(queue.path("responses", id(1).as_str()), queue.path("responses", "other"))
+            .unwrap();
+        let error = queue.producer.collect(id(1)).unwrap_err();
+        assert!(matches!(error, BadResult::Links { links: 2 }), "{error:?}");
+        assert_eq!(queue.names("responses"), ["other"]);
+    }
+
+    #[test]
+    fn a_file_without_permission_is_refused() {
+        let queue = Scratch::new();
+        queue.submit(1);
+        put(&queue, "responses", &response());
+        if rustix::process::geteuid().is_root() {
+            eprintln!("skipped: root may read everything");
+            return;
+        }
+        let path = queue.path("responses", id(1).as_str());
+        fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o0)).unwrap();
+        queue.assert_refused(id(1), "does not open as a plain file");
+    }
+
+    #[test]
+    fn bytes_that_are_no_record_are_refused() {
+        let deep = format!("{}1{}", "[".repeat(80), "]".repeat(80));
+        let good = String::from_utf8(response()).unwrap();
+        for (bytes, expected) in [
+            (Vec::new(), "not one JSON object"),
+            (vec![0; 4096], "not one JSON object"),
+            (good.replace(":1}", &format!(":{deep}}}")).into_bytes(), "deeper than 64"),
+            (good.replace(":1}", ":\"\u{1}\"}").into_bytes(), "control character"),
+            (b"{\"v\":1,\"id\":\"\xc3\x28\"}".to_vec(), "not the shape"),
+            (good.replace(":1}", ":1,\"response\":2}").into_bytes(), "duplicate field"),
+            (good.replace(":1}", ":1,\"owner\":\"root\"}").into_bytes(), "unknown field"),
+            (format!("{good}{good}").into_bytes(), "trailing characters"),
+            (good.replace("0101", "0202").into_bytes(), "field `id`"),
+        ] {
+            let queue = Scratch::new();
+            queue.submit(1);
+            put(&queue, "responses", &bytes);
+            queue.assert_refused(id(1), expected);
+        }
+    }
+
+    #[test]
+    fn a_result_for_a_task_nobody_waits_for_is_never_opened() {
+        let queue = Scratch::new();
+        queue.submit(1);
+        std::os::unix::fs::symlink("/etc/passwd", queue.path("responses", id(2).as_str())).unwrap();
+        assert_eq!(queue.outcome(id(1)), None);
+        assert_eq!(queue.names("requests"), [id(1).as_str()]);
+    }
+
+    #[test]
+    fn an_invalid_string_in_an_error_is_refused() {
+        let queue = Scratch::new();
+        queue.submit(1);
+        let mut bytes = TaskError::new("X", "Y").encode(id(1));
+        let at = bytes.iter().position(|b| *b == b'Y').unwrap();
+        bytes[at] = 0xff;
+        put(&queue, "errors", &bytes);
+        queue.assert_refused(id(1), "not the shape");
+    }
+
+    fn put(queue: &Scratch, directory: &str, bytes: &[u8]) {
+        File::create(queue.path(directory, id(1).as_str()))
+            .and_then(|mut file| io::Write::write_all(&mut file, bytes))
+            .unwrap();
+    }
 }

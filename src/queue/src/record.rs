@@ -60,3 +60,112 @@ pub(crate) fn parse<'a, T: Deserialize<'a>>(
 pub(crate) fn check_version(found: u8) -> Result<(), RecordError> {
     if found == VERSION { Ok(()) } else { Err(RecordError::Field { field: "v" }) }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::scratch::{id, raw, request};
+    use crate::{Outcome, RecordError, Request, TaskError};
+
+    fn reasons(error: &RecordError) -> String {
+        let mut text = error.to_string();
+        let mut source = std::error::Error::source(error);
+        while let Some(cause) = source {
+            text = format!("{text}: {cause}");
+            source = cause.source();
+        }
+        text
+    }
+
+    #[test]
+    fn bytes_that_are_no_request_are_refused_by_name() {
+        let good = String::from_utf8(request(1).encode()).unwrap();
+        let with = |from: &str, to: &str| {
+            assert!(good.contains(from), "{good}");
+            good.replacen(from, to, 1)
+        };
+        let deep = format!("{}1{}", "[".repeat(70), "]".repeat(70));
+        for (text, expected) in [
+            (String::new(), "not one JSON object"),
+            ("{}".to_owned(), "missing field"),
+            ("[]".to_owned(), "not one JSON object"),
+            (format!("{good}{good}"), "trailing characters"),
+            (format!("{good} x"), "not one JSON object"),
+            (with(r#""v":1"#, r#""v":2"#), "field `v`"),
+            (with(r#""v":1"#, r#""v":1,"v":1"#), "duplicate field `v`"),
+            (with(r#""v":1"#, r#""v":1,"owner":"root""#), "duplicate field `owner`"),
+            (with(r#""v":1"#, r#""v":1,"root":true"#), "unknown field `root`"),
+            (with(r#""v":1,"#, ""), "missing field `v`"),
+            (with("0101", "010G"), "field `id`"),
+            (with("ns.echo", "../echo"), "field `command`"),
+            (with(r#"["alice","#, "[1,"), "field `params`"),
+            (with("[1, 2]", &deep), "nests deeper than 64"),
+            (with(r#""mode":"sync""#, r#""mode":"fast""#), "field `mode`"),
+            (with(r#""boot_id":""#, r#""boot_id":"x"#), "field `boot_id`"),
+            (with(r#""attempt":1"#, r#""attempt":-1"#), "invalid value"),
+            ("{".to_owned() + &" ".repeat(2 << 20) + "}", "are allowed"),
+        ] {
+            let found = Request::decode(text.as_bytes()).expect_err(&text);
+            let found = reasons(&found);
+            assert!(found.contains(expected), "{text:.300}\n gave: {found}\n want: {expected}");
+        }
+        assert!(Request::decode(b"{\"v\":1,\"id\":\"\xff\"}").is_err());
+    }
+
+    #[test]
+    fn a_request_is_one_line_and_survives_being_written_and_read() {
+        let bytes = request(7).encode();
+        assert!(!bytes.contains(&b'\n'));
+        let read = Request::decode(&bytes).unwrap();
+        assert_eq!(read.encode(), bytes);
+        assert_eq!(read.params.len(), 2);
+    }
+
+    #[test]
+    fn bytes_that_are_no_outcome_are_refused_by_name() {
+        let good = String::from_utf8(Outcome::encode_response(id(1), &raw("[1]"))).unwrap();
+        for (text, expected) in [
+            (good.replace("0101", "0202"), "field `id`"),
+            (good.replace(r#","response":[1]"#, ""), "missing field `response`"),
+            (good.replace("[1]", "[1"), "not the shape"),
+            (good.replace("[1]", "1,\"response\":2"), "duplicate field"),
+            (good.replace("\"v\":1", "\"v\":300"), "invalid value"),
+        ] {
+            let found = reasons(&Outcome::decode_response(id(1), text.as_bytes()).unwrap_err());
+            assert!(found.contains(expected), "{text}\n gave: {found}\n want: {expected}");
+        }
+        let good = String::from_utf8(TaskError::new("X", "y").encode(id(1))).unwrap();
+        for (text, expected) in [
+            (good.replace("true", "false"), "field `error`"),
+            (good.replace("\"X\"", "\"\""), "field `code`"),
+            (good.replace("\"X\"", "\"X\\r\\nSet-Cookie: a\""), "field `code`"),
+            (good.replace("\"y\"", "7"), "invalid type"),
+        ] {
+            let found = reasons(&Outcome::decode_error(id(1), text.as_bytes()).unwrap_err());
+            assert!(found.contains(expected), "{text}\n gave: {found}\n want: {expected}");
+        }
+    }
+
+    #[test]
+    fn outcomes_survive_being_written_and_read() {
+        for json in ["null", "\"\\u0000ä\"", "{\"a\":[]}"] {
+            let bytes = Outcome::encode_response(id(1), &raw(json));
+            let Ok(Outcome::Done(value)) = Outcome::decode_response(id(1), &bytes) else {
+                panic!("{json}")
+            };
+            assert_eq!(value.get(), json);
+        }
+        for details in [None, Some("{\"a\":1}"), Some("[]")] {
+            let error = TaskError {
+                message: "a \"b\"\n".to_owned(),
+                code: "NOT_FOUND".to_owned(),
+                details: details.map(raw),
+            };
+            let bytes = error.encode(id(1));
+            let Ok(Outcome::Failed(read)) = Outcome::decode_error(id(1), &bytes) else {
+                panic!("{details:?}")
+            };
+            assert_eq!(read.encode(id(1)), bytes);
+            assert_eq!(read.details.as_deref().map(serde_json::value::RawValue::get), details);
+        }
+    }
+}

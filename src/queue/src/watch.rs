@@ -92,3 +92,86 @@ impl fmt::Debug for Watch {
         f.debug_struct("Watch").field("inotify", inotify).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+
+    use super::*;
+    use crate::TaskError;
+    use crate::scratch::{Scratch, id, raw};
+
+    fn drain(watch: &mut Watch) -> (Vec<TaskId>, Drained) {
+        let mut seen = Vec::new();
+        let drained = watch.drain(&mut |id| seen.push(id)).unwrap();
+        (seen, drained)
+    }
+
+    #[test]
+    fn names_that_are_no_tasks_are_not_told() {
+        let queue = Scratch::new();
+        let mut watch = queue.producer.watch().unwrap();
+        for name in [".tmp-x", "x", &"A".repeat(32), &"0".repeat(33), &"ä".repeat(100)] {
+            File::create(queue.path("responses", name)).unwrap();
+        }
+        assert_eq!(drain(&mut watch), (vec![], Drained::default()));
+    }
+
+    #[test]
+    fn requests_and_both_kinds_of_results_are_told_in_order() {
+        let queue = Scratch::new();
+        let mut results = queue.producer.watch().unwrap();
+        let mut requests = queue.consumer.watch_requests().unwrap();
+        let ids: Vec<TaskId> = (0..3).map(|number| queue.submit(number)).collect();
+        assert_eq!(drain(&mut requests), (ids.clone(), Drained::default()));
+        queue.consumer.complete(&queue.claim(id(2)), &raw("1")).unwrap();
+        queue.consumer.fail(&queue.claim(id(0)), &TaskError::new("X", "y")).unwrap();
+        assert_eq!(drain(&mut results), (vec![id(2), id(0)], Drained::default()));
+        assert_eq!(drain(&mut results), (vec![], Drained::default()));
+    }
+
+    #[test]
+    fn a_full_buffer_says_that_there_is_more() {
+        let queue = Scratch::new();
+        let mut watch = queue.producer.watch().unwrap();
+        for number in 0..2000 {
+            File::create(queue.path("responses", &format!("{number:032x}"))).unwrap();
+        }
+        let (mut all, mut readings) = (0, 0);
+        loop {
+            let (seen, drained) = drain(&mut watch);
+            all += seen.len();
+            readings += 1;
+            if !drained.more {
+                break;
+            }
+        }
+        assert_eq!((all, readings), (2000, 2));
+    }
+
+    #[test]
+    fn lost_hints_are_reported() {
+        let limit = std::fs::read_to_string("/proc/sys/fs/inotify/max_queued_events").unwrap();
+        let limit: u32 = limit.trim().parse().unwrap();
+        if 100_000 < limit {
+            eprintln!("skipped: the kernel queues {limit} events");
+            return;
+        }
+        let queue = Scratch::new();
+        let mut watch = queue.producer.watch().unwrap();
+        for number in 0..=limit {
+            File::create(queue.path("errors", &format!("{number:032x}"))).unwrap();
+        }
+        let mut overflowed = false;
+        loop {
+            let (_, drained) = drain(&mut watch);
+            overflowed |= drained.overflowed;
+            if !drained.more {
+                break;
+            }
+        }
+        assert!(overflowed);
+        File::create(queue.path("errors", id(7).as_str())).unwrap();
+        assert_eq!(drain(&mut watch), (vec![id(7)], Drained::default()));
+    }
+}
