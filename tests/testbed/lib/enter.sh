@@ -18,11 +18,11 @@ command_exec() {
 
 # A transient unit gives the command a cgroup, an environment and a journal entry like any service.
 exec_in_unit() {
-  local unit=testbed-exec-$$-$RANDOM status=0 streams=--pipe
-  [[ ! -t 0 || ! -t 1 ]] || streams=--pty
+  local unit=testbed-exec-$$-$RANDOM status=0 streams=(--pipe)
+  [[ ! -t 0 || ! -t 1 ]] || streams=(--pty --background=)
   # If the caller is told to end, the unit ends too.
   trap 'enter systemctl --no-block stop "$unit" 2>/dev/null' TERM INT HUP
-  enter systemd-run --quiet --wait --collect "$streams" --unit="$unit" --working-directory=/root \
+  enter systemd-run --quiet --wait --collect "${streams[@]}" --unit="$unit" --working-directory=/root \
     --setenv=HOME=/root --setenv=LANG=C.UTF-8 --setenv=PATH="$inner_path" --setenv=TERM="${TERM-dumb}" \
     --property=KillMode=mixed --description="testbed exec" --expand-environment=no -- /usr/bin/env -- "$@" <&0 &
   wait $! || status=$?
@@ -32,7 +32,7 @@ exec_in_unit() {
 command_netns() {
   [[ ${1-} != -- ]] || shift
   (($#)) || die_usage "netns: which command?"
-  [[ -e $state_dir/net ]] || die "there is no \`$name\`"
+  [[ -e $state_dir/net ]] || die_off "there is no \`$name\`"
   exec nsenter --net="$state_dir/net" -- "$@"
 }
 

@@ -8,11 +8,12 @@ root_make() {
   rm -rf "$tmp"
   mkdir -p "$tmp/root" "$tmp/upper/etc" "$tmp/work"
   printf '%s\n' "$base_dir" >"$tmp/base"
+  cp -a "$base_dir/var" "$tmp/var"
   if [[ ${PLOINKY_TESTBED_ROOT-overlay} == overlay ]] && overlay_works "$tmp"; then
-    cp -a "$base_dir/var" "$tmp/var"
     root_identity "$tmp/upper/etc"
   else
-    rm -rf "$tmp/upper" "$tmp/work"
+    say "the root is a copy, not an overlay"
+    rm -rf "${tmp:?}"/{upper,work,var}
     cp -a "$base_dir/." "$tmp/root"
     root_identity "$tmp/root/etc"
   fi
@@ -155,7 +156,7 @@ machine_reboot() {
 machine_remove() {
   net_remove
   cgroup_remove
-  rm -rf "$state_dir" "$root_dir" "$root_dir.tmp" "$run_dir/.$name.lock"
+  rm -rf "$state_dir" "$root_dir" "$root_dir.tmp"
 }
 
 cgroup_remove() { unshare --mount --propagation private "$here/lib/stage" --remove-cgroup "$cgroup_name"; }
