@@ -1,0 +1,273 @@
+//! The manifest as it is written: every key, every one optional that may be left out.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::rules::{environment, handlers, static_path, value, within, words};
+use super::{Container, Handler, Health, Manifest, ManifestError, Resources, Service, Worker};
+use crate::limits::{
+    CONCURRENCY_DEFAULT, CONCURRENCY_MAX, MANIFEST_TEXT_MAX_BYTES, TASK_TIMEOUT_DEFAULT,
+    TASK_TIMEOUT_MAX, WORKER_PROCESSES_MAX,
+};
+use crate::paths::CONTAINER_RUN_DEFAULT;
+use crate::{AgentName, CommandName, ImageName};
+
+#[derive(Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Raw {
+    name: AgentName,
+    #[serde(default)]
+    about: String,
+    #[serde(rename = "static")]
+    static_directory: Option<String>,
+    container: Option<ImageName>,
+    run: Option<String>,
+    #[serde(default)]
+    commands: BTreeMap<CommandName, String>,
+    worker: Option<RawWorker>,
+    #[serde(default)]
+    env: BTreeMap<String, String>,
+    #[serde(default)]
+    health: RawHealth,
+    #[serde(default)]
+    resources: RawResources,
+    timeout: Option<u64>,
+    concurrency: Option<u16>,
+}
+
+#[derive(Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+struct RawWorker {
+    command: String,
+    processes: Option<u16>,
+}
+
+#[derive(Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+struct RawHealth {
+    liveness: Option<String>,
+    readiness: Option<String>,
+}
+
+#[derive(Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+struct RawResources {
+    memory: Option<String>,
+    cpu: Option<String>,
+    pids: Option<u32>,
+}
+
+impl From<&Manifest> for Raw {
+    fn from(manifest: &Manifest) -> Self {
+        let Manifest { name, about, service } = manifest;
+        let raw = Self::named(name.clone(), about.clone());
+        match service {
+            Service::Static { directory } => {
+                Self { static_directory: Some(directory.clone()), ..raw }
+            }
+            Service::Container(container) => container.to_raw(raw),
+        }
+    }
+}
+
+impl Container {
+    fn to_raw(&self, raw: Raw) -> Raw {
+        let Self { image, run, commands, worker, env, health, resources, timeout, concurrency } =
+            self;
+        Raw {
+            container: Some(image.clone()),
+            run: run.as_ref().map(shell_words::join),
+            commands: commands
+                .iter()
+                .map(|(name, handler)| (name.clone(), handler.to_text()))
+                .collect(),
+            worker: worker.as_ref().map(|Worker { command, processes }| RawWorker {
+                command: shell_words::join(command),
+                processes: Some(*processes),
+            }),
+            env: env.clone(),
+            health: RawHealth {
+                liveness: health.liveness.as_ref().map(shell_words::join),
+                readiness: health.readiness.as_ref().map(shell_words::join),
+            },
+            resources: RawResources {
+                memory: resources.memory_bytes.map(|bytes| bytes.to_string()),
+                cpu: resources.cpu_percent.map(|percent| format!("{percent}%")),
+                pids: resources.pids,
+            },
+            timeout: Some(timeout.as_secs()),
+            concurrency: Some(*concurrency),
+            ..raw
+        }
+    }
+}
+
+impl Handler {
+    fn to_text(&self) -> String {
+        match self {
+            Self::Worker => "worker".to_owned(),
+            Self::Spawn(words) => shell_words::join(words),
+        }
+    }
+}
+
+impl Raw {
+    fn named(name: AgentName, about: String) -> Self {
+        Self {
+            name,
+            about,
+            static_directory: None,
+            container: None,
+            run: None,
+            commands: BTreeMap::new(),
+            worker: None,
+            env: BTreeMap::new(),
+            health: RawHealth::default(),
+            resources: RawResources::default(),
+            timeout: None,
+            concurrency: None,
+        }
+    }
+
+    pub(super) fn check(self) -> Result<Manifest, ManifestError> {
+        let Self {
+            name,
+            about,
+            static_directory,
+            container,
+            run,
+            commands,
+            worker,
+            env,
+            health,
+            resources,
+            timeout,
+            concurrency,
+        } = self;
+        if MANIFEST_TEXT_MAX_BYTES < about.len() {
+            return Err(value(
+                "about",
+                format!("has {} bytes; {MANIFEST_TEXT_MAX_BYTES} are allowed", about.len()),
+            ));
+        }
+        let service = match (static_directory, container) {
+            (None, None) => {
+                return Err(value(
+                    "container",
+                    "is missing: name an image, or use `static` to serve files".to_owned(),
+                ));
+            }
+            (Some(_), Some(_)) => {
+                return Err(value(
+                    "static",
+                    "excludes `container`: an agent serves files or runs commands".to_owned(),
+                ));
+            }
+            (Some(directory), None) => {
+                let plain = run.is_none()
+                    && commands.is_empty()
+                    && worker.is_none()
+                    && env.is_empty()
+                    && timeout.is_none()
+                    && concurrency.is_none();
+                if !plain {
+                    return Err(value("static", "goes with `name` and `about` only".to_owned()));
+                }
+                Service::Static { directory: static_path(directory)? }
+            }
+            (None, Some(image)) => {
+                let commands = handlers(commands, worker.is_some())?;
+                Service::Container(Box::new(Container {
+                    image,
+                    run: match run {
+                        Some(text) if text != CONTAINER_RUN_DEFAULT => Some(words("run", &text)?),
+                        Some(_) | None => None,
+                    },
+                    commands,
+                    worker: worker.map(RawWorker::check).transpose()?,
+                    env: environment(env)?,
+                    health: Health {
+                        liveness: health
+                            .liveness
+                            .map(|text| words("health.liveness", &text))
+                            .transpose()?,
+                        readiness: health
+                            .readiness
+                            .map(|text| words("health.readiness", &text))
+                            .transpose()?,
+                    },
+                    resources: resources.check()?,
+                    timeout: Duration::from_secs(within(
+                        "timeout",
+                        timeout.unwrap_or(TASK_TIMEOUT_DEFAULT.as_secs()),
+                        TASK_TIMEOUT_MAX.as_secs(),
+                    )?),
+                    concurrency: within(
+                        "concurrency",
+                        concurrency.unwrap_or(CONCURRENCY_DEFAULT),
+                        CONCURRENCY_MAX,
+                    )?,
+                }))
+            }
+        };
+        Ok(Manifest { name, about, service })
+    }
+}
+
+impl RawWorker {
+    fn check(self) -> Result<Worker, ManifestError> {
+        let processes =
+            within("worker.processes", self.processes.unwrap_or(1), WORKER_PROCESSES_MAX)?;
+        Ok(Worker { command: words("worker.command", &self.command)?, processes })
+    }
+}
+
+impl RawResources {
+    fn check(self) -> Result<Resources, ManifestError> {
+        let Self { memory, cpu, pids } = self;
+        let memory_bytes = memory
+            .map(|text| {
+                let (digits, unit) = match text.strip_suffix(['K', 'M', 'G']) {
+                    Some(digits) => (digits, text.chars().last()),
+                    None => (text.as_str(), None),
+                };
+                let factor = match unit {
+                    Some('K') => 1_u64 << 10,
+                    Some('M') => 1 << 20,
+                    Some('G') => 1 << 30,
+                    Some(_) | None => 1,
+                };
+                let bytes =
+                    digits.parse::<u64>().ok().and_then(|number| number.checked_mul(factor));
+                match bytes {
+                    Some(bytes) if (8 << 20..=1 << 40).contains(&bytes) => Ok(bytes),
+                    Some(_) | None => Err(value(
+                        "resources.memory",
+                        format!(
+                            "`{}` is not a size from 8M to 1024G, such as `256M` or `1G`",
+                            text.escape_debug()
+                        ),
+                    )),
+                }
+            })
+            .transpose()?;
+        let cpu_percent = cpu
+            .map(|text| {
+                match text.strip_suffix('%').and_then(|digits| digits.parse::<u32>().ok()) {
+                    Some(percent) if (1..=10_000).contains(&percent) => Ok(percent),
+                    Some(_) | None => Err(value(
+                        "resources.cpu",
+                        format!(
+                            "`{}` is not a share from 1% to 10000% of one core, such as `50%`",
+                            text.escape_debug()
+                        ),
+                    )),
+                }
+            })
+            .transpose()?;
+        let pids = pids.map(|pids| within("resources.pids", pids, 32_768)).transpose()?;
+        Ok(Resources { memory_bytes, cpu_percent, pids })
+    }
+}
