@@ -116,7 +116,9 @@ boot_failed() {
 # The start time as the machine sees it; the testbed has a clock of its own.
 machine_record() {
   local pid
-  read -r pid 2>/dev/null <"$state_dir/pid" || die_off "\`$name\` has not begun to boot yet"
+  # An interrupted `up` may have left a boot that is only just beginning.
+  read -r pid < <(timeout 10 tail -F -n 1 "$state_dir/pid" 2>/dev/null) ||
+    die_off "\`$name\` has not begun to boot yet"
   printf '%s %s\n' "$pid" "$(start_time "$pid")" >"$state_dir/init"
 }
 
@@ -165,7 +167,7 @@ machine_list() {
   local entry
   printf '%-20s %-8s %s\n' NAME STATE INIT
   for entry in "$cache_dir"/roots/*; do
-    [[ -e $entry/base ]] || continue
+    [[ -e $entry/base && $entry != *.tmp ]] || continue
     name=${entry##*/}
     places
     printf '%-20s %-8s %s\n' "$name" "$(machine_word)" "$(cut -d' ' -f1 "$state_dir/init" 2>/dev/null)"
