@@ -40,6 +40,10 @@ says_nothing() {
 
 unit=/usr/lib/systemd/system
 
+if command -v dpkg >/dev/null && dpkg-query --show ploinky >/dev/null 2>&1; then
+  check 'files are as the package brought them' dpkg --verify ploinky
+fi
+
 check 'user ploinky' getent passwd ploinky
 check 'user ploinky cannot log in' no_login
 for line in '/var/lib/ploinky root:ploinky 751' '/var/lib/ploinky/agents root:root 711' \
