@@ -87,6 +87,35 @@ pub const DRAIN_IDLE: Duration = Duration::from_secs(2);
 /// How long a draining worker waits for requests in flight; below `TimeoutStopSec=` of its unit.
 pub const DRAIN_MAX: Duration = Duration::from_secs(30);
 
+/// Bytes of a request head; four times what browsers send, and all that a stranger makes us hold.
+pub const HEAD_MAX_BYTES: usize = 32 * 1024;
+/// Bytes of a request target.
+pub const URI_MAX_BYTES: usize = 8 * 1024;
+/// How long a client may take nothing of an answer before its connection is closed.
+pub const WRITE_STALL: Duration = Duration::from_secs(60);
+/// How long a refused body is still read and thrown away: closing at once would reset the connection, and
+/// the client would never see why.
+pub const LINGER: Duration = Duration::from_secs(2);
+/// How long a task that was cancelled may go without a record before the server writes one itself:
+/// [`HANDLER_GRACE`] and time to notice.
+pub const CANCEL_GRACE: Duration = Duration::from_secs(7);
+/// Longest time between a change of the configuration and its effect, if the kernel's hint was lost.
+pub const CONFIG_CHECK: Duration = Duration::from_secs(1);
+/// Time between two passes of the janitor.
+pub const JANITOR_INTERVAL: Duration = Duration::from_secs(5);
+
+/// Bytes of the path of a static file.
+pub const STATIC_PATH_MAX_BYTES: usize = 4096;
+/// Bytes of a file that is read at once on the event loop; also the block in which longer ones are sent.
+pub const STATIC_BLOCK_BYTES: usize = 64 * 1024;
+
+/// Lines on finished tasks that a worker writes per second; each costs a message to the journal.
+pub const TASK_LINES_PER_SECOND: u32 = 50;
+/// Lines that may come at once after a quiet time.
+pub const TASK_LINES_BURST: u32 = 200;
+/// Time between two summaries of the lines that were left out.
+pub const TASK_LINES_SUMMARY: Duration = Duration::from_secs(10);
+
 /// Bytes of an uploaded agent directory, packed.
 pub const ARCHIVE_MAX_BYTES: u64 = 256 * 1024 * 1024;
 /// Bytes of an agent directory, all files together.
