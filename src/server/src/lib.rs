@@ -1,6 +1,96 @@
-//! Not written yet.
+//! The HTTP worker: from a connection to a task file, and from a result file to the answer.
+//!
+//! ```text
+//!  listener      sockets from systemd, connections, drain
+//!    edge        one request: the order of the stages
+//!  guardian      Parts, Body       → Head, Admitted   or Refusal
+//!  routes        Head, path        → Target           (reload replaces the table)
+//!  orchestrator  Admitted          → Ticket → Outcome or Refusal
+//!  static_files  path, conditions  → Found
+//!  reply         Outcome, Found, Refusal → Response   the only file that knows status codes
+//! ```
+//!
+//! One thread turns the event loop and makes the small system calls of the queue in line. The process has no
+//! privilege, opens no socket of its own and writes nothing but task files.
 
-/// The process.
-pub fn main() -> std::process::ExitCode {
-    std::process::ExitCode::SUCCESS
+mod arguments;
+mod worker;
+
+mod readiness;
+
+mod listener;
+
+mod edge;
+mod health;
+
+mod guardian;
+
+mod routes;
+
+mod orchestrator;
+
+mod static_files;
+
+mod refusal;
+mod reply;
+
+mod janitor;
+mod journal;
+mod reload;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use ploinky_contract::exit;
+use tokio::signal::unix::{SignalKind, signal};
+
+pub use self::arguments::Arguments;
+pub use self::worker::{StartError, serve};
+use crate::journal::chain;
+use crate::listener::ListenError;
+
+/// The process `ploinkyd`.
+pub fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(usage) => {
+            // Help and version are no errors. Nobody may be there to read them.
+            usage.print().ok();
+            return if usage.use_stderr() { exit::USAGE.into() } else { ExitCode::SUCCESS };
+        }
+    };
+    journal::start();
+    let sockets = match listener::inherited(arguments.listen) {
+        Ok(sockets) => sockets,
+        Err(error) => {
+            tracing::error!("{}", chain(&error));
+            return match error {
+                ListenError::None => exit::USAGE.into(),
+                ListenError::Inherited(_) | ListenError::Bind { .. } => exit::REFUSED.into(),
+            };
+        }
+    };
+    match serve(&arguments, sockets, asked_to_stop()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("{}", chain(&error));
+            exit::REFUSED.into()
+        }
+    }
+}
+
+/// SIGTERM from systemd, or an interrupt at a terminal.
+async fn asked_to_stop() {
+    match (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) {
+        (Ok(mut terminate), Ok(mut interrupt)) => {
+            tokio::select! {
+                _signal = terminate.recv() => {}
+                _signal = interrupt.recv() => {}
+            }
+        }
+        (Err(error), _) | (_, Err(error)) => {
+            tracing::error!("cannot handle signals: {error}");
+            std::future::pending::<()>().await;
+        }
+    }
 }

@@ -1,0 +1,201 @@
+//! One request, from its head to its answer: the order of the stages, and nothing else.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::response::Response;
+use axum::routing::any;
+use http::request::Parts;
+use http::{HeaderMap, Method, header};
+use ploinky_contract::{CommandName, TaskId, UserId};
+use ploinky_queue::code;
+
+use crate::guardian::{self, Head};
+use crate::health;
+use crate::journal::{TaskLine, TaskLog, chain};
+use crate::orchestrator::{Agent, Origin};
+use crate::refusal::Refusal;
+use crate::reload::Table;
+use crate::reply::{self, Reader};
+use crate::routes::Target;
+use crate::static_files::Site;
+
+/// Bytes of a refused body that are not worth a connection: they have arrived with the head.
+const SMALL_BODY_BYTES: u64 = 16 * 1024;
+/// Stands in the log where there was nobody left to send a status to, as in the logs of nginx.
+const CLIENT_GONE: u16 = 499;
+
+/// What all requests share.
+#[derive(Debug)]
+pub(crate) struct Edge {
+    table: Table,
+    origin: Origin,
+    tasks: TaskLog,
+}
+
+impl Edge {
+    /// Answers with what `table` holds, as `origin`.
+    pub(crate) fn new(table: Table, origin: Origin, now: Instant) -> Self {
+        Self { table, origin, tasks: TaskLog::new(now) }
+    }
+
+    /// The number of this process.
+    pub(crate) fn instance(&self) -> u16 {
+        self.origin.submitter.instance
+    }
+
+    /// The lines on tasks.
+    pub(crate) fn tasks(&self) -> &TaskLog {
+        &self.tasks
+    }
+
+    /// The service for every connection.
+    pub(crate) fn router(self: &Arc<Self>) -> Router {
+        Router::new()
+            .route("/healthz", any(health::answer))
+            .fallback(answer)
+            .with_state(Arc::clone(self))
+    }
+}
+
+/// Who will read a refusal of this request.
+pub(crate) fn reader(parts: &Parts) -> Reader {
+    let wants_html = parts
+        .headers
+        .get(header::ACCEPT)
+        .and_then(|value| value.to_str().ok())
+        .is_some_and(|value| value.contains("text/html"));
+    if wants_html && is_read(&parts.method) { Reader::Person } else { Reader::Program }
+}
+
+async fn answer(State(edge): State<Arc<Edge>>, request: Request) -> Response {
+    let started = Instant::now();
+    let (parts, body) = request.into_parts();
+    let refused = match guardian::check_head(&parts) {
+        Ok(head) => {
+            let routes = edge.table.routes();
+            match routes.find(head.domain(), parts.uri.path()) {
+                Some(Target::Agent(agent)) => {
+                    return call(&edge, agent, &head, &parts, body, started).await;
+                }
+                Some(Target::Files(site)) if is_read(&parts.method) => match file(site, &parts) {
+                    Ok(response) => return response,
+                    Err(refused) => refused,
+                },
+                Some(Target::Stopped) => Refusal::Stopped,
+                Some(Target::Broken) => Refusal::Broken,
+                Some(Target::Files(_)) | None => Refusal::NothingThere,
+            }
+        }
+        Err(refused) => refused,
+    };
+    tracing::debug!(PATH = parts.uri.path(), "refused: {refused}");
+    reply::refusal(&refused, None, reader(&parts), has_large_body(&parts.headers))
+}
+
+async fn call(
+    edge: &Edge,
+    agent: &Agent,
+    head: &Head,
+    parts: &Parts,
+    body: Body,
+    started: Instant,
+) -> Response {
+    let admitted = match guardian::admit(head, parts, body).await {
+        Ok(admitted) => admitted,
+        Err(refused) => {
+            tracing::debug!(AGENT = %agent.id(), "refused: {refused}");
+            let is_unread = !matches!(refused, Refusal::Body(_)) && has_large_body(&parts.headers);
+            return reply::refusal(&refused, None, reader(parts), is_unread);
+        }
+    };
+    let mut line = Line {
+        edge,
+        agent,
+        user: admitted.user().clone(),
+        command: admitted.command().clone(),
+        id: None,
+        started,
+        is_written: false,
+    };
+    let result = match agent.submit(&edge.origin, admitted) {
+        Ok(ticket) => {
+            let id = ticket.id();
+            line.id = Some(id);
+            ticket.wait().await.map(|outcome| (id, outcome))
+        }
+        Err(refused) => Err(refused),
+    };
+    match result {
+        Ok((id, outcome)) => {
+            let response = reply::outcome(id, &outcome);
+            line.write(response.status().as_u16(), reply::code_of_outcome(&outcome), None);
+            response
+        }
+        Err(refused) => {
+            if matches!(refused, Refusal::Submit(_)) {
+                edge.table.doubt();
+            }
+            let response = reply::refusal(&refused, line.id, Reader::Program, false);
+            let cause = std::error::Error::source(&refused).map(chain);
+            line.write(response.status().as_u16(), reply::code_of_refusal(&refused), cause);
+            response
+        }
+    }
+}
+
+/// The line on one call. Dropped without being written, it says that the client went away.
+struct Line<'a> {
+    edge: &'a Edge,
+    agent: &'a Agent,
+    user: UserId,
+    command: CommandName,
+    id: Option<TaskId>,
+    started: Instant,
+    is_written: bool,
+}
+
+impl Line<'_> {
+    fn write(&mut self, status: u16, code: &str, cause: Option<String>) {
+        let Self { edge, agent, user, command, id, started, is_written } = self;
+        *is_written = true;
+        let now = Instant::now();
+        let duration = now.saturating_duration_since(*started);
+        let (agent, id) = (agent.id(), *id);
+        edge.tasks
+            .write(&TaskLine { agent, command, user, id, status, code, duration, cause }, now);
+    }
+}
+
+impl Drop for Line<'_> {
+    fn drop(&mut self) {
+        if !self.is_written {
+            self.write(CLIENT_GONE, code::CANCELLED, None);
+        }
+    }
+}
+
+fn file(site: &Site, parts: &Parts) -> Result<Response, Refusal> {
+    let wants_content = parts.method == Method::GET;
+    match site.find(&parts.uri, &parts.headers, wants_content) {
+        Ok(Some(found)) => Ok(reply::found(found)),
+        Ok(None) => Err(Refusal::NothingThere),
+        Err(error) => {
+            tracing::error!("cannot read a file of {}: {error}", site.code().display());
+            Err(Refusal::Internal(error))
+        }
+    }
+}
+
+fn is_read(method: &Method) -> bool {
+    method == Method::GET || method == Method::HEAD
+}
+
+/// Whether a body that is not read is on its way; it would be taken for the next request.
+fn has_large_body(headers: &HeaderMap) -> bool {
+    guardian::announced_bytes(headers).is_some_and(|length| SMALL_BODY_BYTES < length)
+        || headers.contains_key(header::TRANSFER_ENCODING)
+}

@@ -1,0 +1,199 @@
+//! Admission: the checks that every request passes before anything is done for it, cheap ones first.
+//!
+//! The only maker of [`Admitted`]. Does not route, and knows no status codes.
+
+mod body;
+mod host;
+mod identity;
+
+use axum::body::Body;
+use http::request::Parts;
+use http::{HeaderMap, Method, Version, header};
+use ploinky_contract::limits::{BODY_TIMEOUT, REQUEST_MAX_BYTES, URI_MAX_BYTES};
+use ploinky_contract::{CommandName, Domain, UserId};
+use serde_json::value::RawValue;
+
+pub(crate) use self::body::{BodyError, ReadError};
+pub(crate) use self::host::HostError;
+use crate::refusal::Refusal;
+
+/// A request head that passed every check. Its field is private: holding one is the proof.
+#[derive(Debug)]
+pub(crate) struct Head {
+    domain: Domain,
+}
+
+/// A call that passed every check. Its fields are private: holding one is the proof.
+#[derive(Debug)]
+pub(crate) struct Admitted {
+    user: UserId,
+    command: CommandName,
+    params: Vec<Box<RawValue>>,
+}
+
+impl Head {
+    /// The domain that the request is for.
+    pub(crate) fn domain(&self) -> &Domain {
+        &self.domain
+    }
+}
+
+impl Admitted {
+    /// For whom the call runs.
+    pub(crate) fn user(&self) -> &UserId {
+        &self.user
+    }
+
+    /// What is called.
+    pub(crate) fn command(&self) -> &CommandName {
+        &self.command
+    }
+
+    /// For whom, what, and the parameters as the client wrote them.
+    pub(crate) fn into_parts(self) -> (UserId, CommandName, Vec<Box<RawValue>>) {
+        let Self { user, command, params } = self;
+        (user, command, params)
+    }
+}
+
+/// Checks what every request must fulfil, whatever it is for.
+///
+/// The parser below already refused what is no HTTP/1; this refuses what it takes and another server may
+/// understand in another way.
+pub(crate) fn check_head(parts: &Parts) -> Result<Head, Refusal> {
+    let Parts { method, uri, version, headers, .. } = parts;
+    if method == Method::CONNECT {
+        return Err(Refusal::Connect);
+    }
+    let target_bytes = uri.path().len() + uri.query().map_or(0, str::len);
+    if URI_MAX_BYTES < target_bytes {
+        return Err(Refusal::UriTooLong);
+    }
+    check_framing(*version, headers)?;
+    if headers.get_all(header::UPGRADE).iter().any(|value| names_h2c(value.as_bytes())) {
+        return Err(Refusal::Upgrade);
+    }
+    Ok(Head { domain: host::domain(headers, uri).map_err(Refusal::Host)? })
+}
+
+/// Admits a call to an agent: method, media type, length, then the body itself.
+pub(crate) async fn admit(_proof: &Head, parts: &Parts, body: Body) -> Result<Admitted, Refusal> {
+    if parts.method != Method::POST {
+        return Err(Refusal::Method { method: parts.method.clone(), allowed: "POST" });
+    }
+    if !body::has_media_type(&parts.headers) {
+        return Err(Refusal::MediaType);
+    }
+    if announced_bytes(&parts.headers).is_some_and(|length| (REQUEST_MAX_BYTES as u64) < length) {
+        return Err(Refusal::Read(ReadError::TooLarge { limit: REQUEST_MAX_BYTES }));
+    }
+    let bytes = body::read(body, REQUEST_MAX_BYTES, BODY_TIMEOUT).await.map_err(Refusal::Read)?;
+    let (command, params) = body::parse(&bytes).map_err(Refusal::Body)?;
+    Ok(Admitted { user: identity::user(), command, params })
+}
+
+/// The `Content-Length`, which the parser below has checked to be one number.
+pub(crate) fn announced_bytes(headers: &HeaderMap) -> Option<u64> {
+    headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+fn check_framing(version: Version, headers: &HeaderMap) -> Result<(), Refusal> {
+    let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
+    let Some(coding) = codings.next() else { return Ok(()) };
+    let is_plain = codings.next().is_none()
+        && coding.as_bytes().eq_ignore_ascii_case(b"chunked")
+        && !headers.contains_key(header::CONTENT_LENGTH)
+        && version == Version::HTTP_11;
+    if is_plain { Ok(()) } else { Err(Refusal::Framing) }
+}
+
+fn names_h2c(value: &[u8]) -> bool {
+    value.split(|byte| *byte == b',').any(|item| item.trim_ascii().eq_ignore_ascii_case(b"h2c"))
+}
+
+#[cfg(test)]
+mod tests {
+    use http::Request;
+
+    use super::*;
+
+    fn head(request: http::request::Builder) -> Result<String, Refusal> {
+        let (parts, ()) = request.body(()).unwrap().into_parts();
+        check_head(&parts).map(|head| head.domain().as_str().to_owned())
+    }
+
+    fn to_a() -> http::request::Builder {
+        Request::builder().uri("/").header("host", "a")
+    }
+
+    #[test]
+    fn ambiguous_framing_is_refused() {
+        for codings in
+            [&["gzip, chunked"][..], &["chunked, identity"], &[",chunked"], &["xchunked"], &[""]]
+                .into_iter()
+                .chain([&["chunked", "chunked"][..], &["identity", "chunked"]])
+        {
+            let request =
+                codings.iter().fold(to_a(), |r, coding| r.header("transfer-encoding", *coding));
+            assert!(matches!(head(request), Err(Refusal::Framing)), "{codings:?}");
+        }
+        let both = to_a().header("transfer-encoding", "chunked").header("content-length", "1");
+        assert!(matches!(head(both), Err(Refusal::Framing)));
+        let old = to_a().header("transfer-encoding", "chunked").version(Version::HTTP_10);
+        assert!(matches!(head(old), Err(Refusal::Framing)));
+        let plain = to_a().header("transfer-encoding", "Chunked");
+        assert_eq!(head(plain).unwrap(), "a");
+    }
+
+    #[test]
+    fn proxies_tunnels_and_long_targets_are_refused() {
+        let connect = to_a().method("CONNECT");
+        assert!(matches!(head(connect), Err(Refusal::Connect)));
+        for value in ["h2c", "websocket, H2C"] {
+            let upgrade = to_a().header("upgrade", value);
+            assert!(matches!(head(upgrade), Err(Refusal::Upgrade)));
+        }
+        let long = to_a().uri(format!("/{}", "a".repeat(URI_MAX_BYTES)));
+        assert!(matches!(head(long), Err(Refusal::UriTooLong)));
+        let long = to_a().uri(format!("/?{}", "a".repeat(URI_MAX_BYTES)));
+        assert!(matches!(head(long), Err(Refusal::UriTooLong)));
+        assert!(matches!(
+            head(Request::builder().uri("/")),
+            Err(Refusal::Host(HostError::Missing))
+        ));
+    }
+
+    async fn call(
+        request: http::request::Builder,
+        body: &'static str,
+    ) -> Result<Admitted, Refusal> {
+        let (parts, body) = request.body(Body::from(body)).unwrap().into_parts();
+        admit(&check_head(&parts)?, &parts, body).await
+    }
+
+    #[tokio::test]
+    async fn the_checks_come_in_order_of_their_cost() {
+        let wrong =
+            || to_a().header("content-type", "text/html").header("content-length", "9999999");
+        assert!(matches!(call(wrong(), "x").await, Err(Refusal::Method { .. })));
+        assert!(matches!(call(wrong().method("POST"), "x").await, Err(Refusal::MediaType)));
+        let large = to_a().method("POST").header("content-length", "1048577");
+        assert!(matches!(call(large, "x").await, Err(Refusal::Read(ReadError::TooLarge { .. }))));
+        let broken = to_a().method("POST").header("content-length", "1");
+        assert!(matches!(call(broken, "x").await, Err(Refusal::Body(_))));
+    }
+
+    #[tokio::test]
+    async fn a_credential_changes_nothing_yet() {
+        for (name, value) in
+            [("cookie", "authorizationToken=Admin"), ("authorization", "Bearer Admin")]
+        {
+            let request = to_a().method("POST").header(name, value);
+            let (user, command, params) =
+                call(request, r#"{"command":"a","params":["Admin"]}"#).await.unwrap().into_parts();
+            assert_eq!(user, UserId::internet_user());
+            assert_eq!(command.as_str(), "a");
+            assert_eq!(params.len(), 1);
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! One connection: HTTP/1 with bounds, and its part of the drain.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use axum::Router;
+use axum::response::Response;
+use http::{HeaderValue, Request, header};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::Service;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use ploinky_contract::limits::{DRAIN_IDLE, HEAD_MAX_BYTES, HEADER_TIMEOUT};
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until};
+
+use super::lingering::Lingering;
+
+/// Serves one connection to its end.
+pub(super) async fn serve(
+    stream: TcpStream,
+    router: Router,
+    draining: watch::Receiver<Option<Instant>>,
+) {
+    let accepted = Instant::now();
+    let linger = Arc::new(AtomicBool::new(false));
+    let service = Answering {
+        router: TowerToHyperService::new(router),
+        draining: draining.clone(),
+        linger: Arc::clone(&linger),
+    };
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADER_TIMEOUT)
+        .max_buf_size(HEAD_MAX_BYTES)
+        .serve_connection(TokioIo::new(Lingering::new(stream, linger)), service);
+    let mut connection = std::pin::pin!(connection);
+    tokio::select! {
+        // An error here is the client's: it went away, was too slow or does not speak HTTP.
+        _ended = connection.as_mut() => return,
+        () = patience_ends(accepted, draining) => {}
+    }
+    // An idle connection ends now, one that has a request ends after its answer.
+    connection.as_mut().graceful_shutdown();
+    connection.await.ok();
+}
+
+/// Done when the connection had its time to send a request since the drain began.
+async fn patience_ends(accepted: Instant, mut draining: watch::Receiver<Option<Instant>>) {
+    let started = draining.wait_for(Option::is_some).await.ok().and_then(|since| *since);
+    match started {
+        Some(started) => sleep_until(accepted.max(started) + DRAIN_IDLE).await,
+        // The listener is gone, and it cuts off what is left.
+        None => std::future::pending().await,
+    }
+}
+
+/// Adds to each answer what concerns the connection.
+struct Answering {
+    router: TowerToHyperService<Router>,
+    draining: watch::Receiver<Option<Instant>>,
+    linger: Arc<AtomicBool>,
+}
+
+impl Service<Request<Incoming>> for Answering {
+    type Response = Response;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response, Infallible>> + Send>>;
+
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
+        // Another server in front may see the end of a chunked request elsewhere, so nothing may follow it.
+        let is_last = request.headers().contains_key(header::TRANSFER_ENCODING);
+        let answer = self.router.call(request);
+        let (draining, linger) = (self.draining.clone(), Arc::clone(&self.linger));
+        Box::pin(async move {
+            let mut response = answer.await?;
+            let headers = response.headers_mut();
+            if headers.contains_key(header::CONNECTION) {
+                // The stage that refused left a part of the request unread.
+                linger.store(true, Ordering::Relaxed);
+            } else if is_last || draining.borrow().is_some() {
+                headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+            }
+            Ok(response)
+        })
+    }
+}

@@ -1,0 +1,54 @@
+//! The right to one result. Who gives it up ends the task.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ploinky_contract::TaskId;
+use ploinky_queue::Outcome;
+use tokio::sync::oneshot;
+
+use super::agent_queue::AgentQueue;
+use super::waiters::Told;
+use crate::refusal::Refusal;
+
+/// A task that was submitted. Must be waited for; dropping it (the client went away) cancels the task.
+#[derive(Debug)]
+pub(crate) struct Ticket {
+    queue: Arc<AgentQueue>,
+    id: TaskId,
+    timeout: Duration,
+    told: oneshot::Receiver<Told>,
+}
+
+impl Ticket {
+    pub(super) fn new(
+        queue: Arc<AgentQueue>,
+        id: TaskId,
+        timeout: Duration,
+        told: oneshot::Receiver<Told>,
+    ) -> Self {
+        Self { queue, id, timeout, told }
+    }
+
+    /// The task.
+    pub(crate) fn id(&self) -> TaskId {
+        self.id
+    }
+
+    /// Waits for the outcome; the watch of the queue bounds the time.
+    pub(crate) async fn wait(mut self) -> Result<Outcome, Refusal> {
+        match (&mut self.told).await {
+            Ok(Told::Outcome(outcome)) => Ok(outcome),
+            Ok(Told::BadResult(bad)) => Err(Refusal::BadResult(bad)),
+            Ok(Told::Deadline) => Err(Refusal::Deadline(self.timeout)),
+            Ok(Told::AgentDown) => Err(Refusal::AgentDown),
+            Err(_watch_ended) => Err(Refusal::GivenUp(self.id)),
+        }
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        self.queue.abandon(self.id);
+    }
+}

@@ -1,0 +1,178 @@
+//! Keeps the table in step with `config.json`. A hint of the kernel makes it quick, a look each second sure.
+
+use std::io;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
+use ploinky_contract::limits::CONFIG_CHECK;
+use ploinky_contract::paths::StateDir;
+use tokio::sync::Notify;
+use tokio::task::JoinSet;
+
+use crate::journal::chain;
+use crate::orchestrator::watch;
+use crate::routes::{Complaint, Loaded, Routes, load};
+
+/// How long the queues have at the end of the process to clean up after their last task.
+const LAST_CLEANING: Duration = Duration::from_secs(1);
+
+/// The table in use; requests take it, the reloader replaces it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Table {
+    routes: Arc<RwLock<Arc<Routes>>>,
+    hint: Arc<Notify>,
+}
+
+/// Replaces the table when the configuration changes; owns the watches of the queues.
+#[derive(Debug)]
+pub(crate) struct Reloader {
+    state: StateDir,
+    table: Table,
+    watches: JoinSet<()>,
+    seen: Option<Fingerprint>,
+    complaints: Vec<Complaint>,
+    refused: Option<String>,
+    /// Ends with the reloader; `None` if the kernel gave none.
+    _hints: Option<RecommendedWatcher>,
+}
+
+/// Tells two states of the file apart: device, inode, bytes, time of change.
+type Fingerprint = (u64, u64, u64, i64, i64);
+
+impl Table {
+    /// The table as it is now.
+    pub(crate) fn routes(&self) -> Arc<Routes> {
+        Arc::clone(&self.routes.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Asks for a new look: something is not where the table says.
+    pub(crate) fn doubt(&self) {
+        self.hint.notify_one();
+    }
+
+    fn replace(&self, routes: Routes) -> Arc<Routes> {
+        let mut current = self.routes.write().unwrap_or_else(PoisonError::into_inner);
+        std::mem::replace(&mut *current, Arc::new(routes))
+    }
+}
+
+impl Reloader {
+    /// Loads the table for the first time. A configuration that is refused leaves it empty.
+    pub(crate) async fn start(state: StateDir, table: Table) -> Self {
+        let hints = match hints(state.root(), Arc::clone(&table.hint)) {
+            Ok(hints) => Some(hints),
+            Err(error) => {
+                tracing::warn!("cannot watch {}, polling: {error}", state.root().display());
+                None
+            }
+        };
+        let mut reloader = Self {
+            state,
+            table,
+            watches: JoinSet::new(),
+            seen: None,
+            complaints: Vec::new(),
+            refused: None,
+            _hints: hints,
+        };
+        reloader.reload().await;
+        reloader
+    }
+
+    /// Works until `stop` is done, then lets the queues finish.
+    pub(crate) async fn run(mut self, stop: impl Future<Output = ()>) {
+        let mut stop = std::pin::pin!(stop);
+        let hint = Arc::clone(&self.table.hint);
+        loop {
+            let is_hinted = tokio::select! {
+                () = &mut stop => break,
+                () = hint.notified() => true,
+                () = tokio::time::sleep(CONFIG_CHECK) => false,
+                Some(_ended) = self.watches.join_next() => continue,
+            };
+            if is_hinted
+                || self.table.routes().has_broken()
+                || self.seen != fingerprint(&self.state.config())
+            {
+                self.reload().await;
+            }
+        }
+        self.finish().await;
+    }
+
+    async fn reload(&mut self) {
+        self.seen = fingerprint(&self.state.config());
+        let (state, previous) = (self.state.clone(), self.table.routes());
+        let loaded = tokio::task::spawn_blocking(move || load(&state, &previous)).await;
+        match loaded {
+            Ok(Ok(loaded)) => self.apply(loaded),
+            Ok(Err(error)) => {
+                let reason = chain(&error);
+                if self.refused.as_ref() != Some(&reason) {
+                    tracing::error!("{reason}; the configuration in use stays");
+                }
+                self.refused = Some(reason);
+            }
+            Err(error) => tracing::error!("cannot load the configuration: {error}"),
+        }
+    }
+
+    fn apply(&mut self, loaded: Loaded) {
+        let Loaded { routes, opened, complaints } = loaded;
+        self.refused = None;
+        for complaint in complaints.iter().filter(|new| !self.complaints.contains(new)) {
+            let Complaint { place, reason } = complaint;
+            tracing::error!("{place} cannot be used: {reason}");
+        }
+        self.complaints = complaints;
+        for (queue, results) in opened {
+            self.watches.spawn(watch(queue, results));
+        }
+        let previous = self.table.replace(routes);
+        let current = self.table.routes();
+        for queue in previous.queues() {
+            if !current.queues().any(|kept| Arc::ptr_eq(kept, queue)) {
+                queue.retire();
+            }
+        }
+    }
+
+    async fn finish(mut self) {
+        self.table.routes().queues().for_each(|queue| queue.retire());
+        let all = async { while self.watches.join_next().await.is_some() {} };
+        if tokio::time::timeout(LAST_CLEANING, all).await.is_err() {
+            // Tasks that an agent does not end are the janitor's, in another process.
+            self.watches.shutdown().await;
+        }
+    }
+}
+
+fn hints(state: &Path, hint: Arc<Notify>) -> notify::Result<RecommendedWatcher> {
+    let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+        // An error means that events were lost: look.
+        let is_ours = event.map_or(true, |event| {
+            !event.kind.is_access()
+                && (event.need_rescan()
+                    || event.paths.iter().any(|path| path.ends_with("config.json")))
+        });
+        if is_ours {
+            hint.notify_one();
+        }
+    })?;
+    watcher.watch(state, RecursiveMode::NonRecursive)?;
+    Ok(watcher)
+}
+
+fn fingerprint(path: &Path) -> Option<Fingerprint> {
+    match std::fs::metadata(path) {
+        Ok(about) => {
+            Some((about.dev(), about.ino(), about.len(), about.mtime(), about.mtime_nsec()))
+        }
+        Err(e) if e.kind() == io::ErrorKind::NotFound => None,
+        // Whatever it is, loading says it.
+        Err(_) => Some((0, 0, 0, 0, 0)),
+    }
+}

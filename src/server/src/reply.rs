@@ -1,0 +1,407 @@
+//! From an outcome, a file or a refusal to the response: the only file that knows status codes.
+//!
+//! The caller gets a stable `code` and a sentence; a status from 500 on never describes our insides.
+
+use axum::body::Body;
+use axum::response::Response;
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use ploinky_contract::TaskId;
+use ploinky_queue::{BadResult, Outcome, RecordError, TaskError, code};
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use crate::guardian::ReadError;
+use crate::refusal::Refusal;
+use crate::static_files::{Content, Found, Version};
+
+const TASK_ID: HeaderName = HeaderName::from_static("task-id");
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+const HTML: HeaderValue = HeaderValue::from_static("text/html; charset=utf-8");
+const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
+const NO_SNIFF: HeaderValue = HeaderValue::from_static("nosniff");
+const CLOSE: HeaderValue = HeaderValue::from_static("close");
+/// A file may be kept, but is asked for again each time.
+const REVALIDATE: HeaderValue = HeaderValue::from_static("no-cache");
+
+/// Who reads a refusal.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Reader {
+    /// A program, which wants JSON.
+    Program,
+    /// A person with a browser, who wants a page.
+    Person,
+}
+
+/// What a refusal says to the caller.
+#[derive(Debug)]
+struct Said {
+    status: StatusCode,
+    code: &'static str,
+    retry_after_s: Option<u16>,
+}
+
+#[derive(Serialize)]
+struct Failure<'a> {
+    error: bool,
+    message: &'a str,
+    code: &'a str,
+    details: &'a RawValue,
+}
+
+/// The response to a task that has an outcome.
+pub(crate) fn outcome(id: TaskId, outcome: &Outcome) -> Response {
+    let mut response = match outcome {
+        Outcome::Done(value) => json(StatusCode::OK, success(value)),
+        Outcome::Failed(error) => {
+            let TaskError { message, code, details } = error;
+            json(status_of_code(code), failure(message, code, details.as_deref()))
+        }
+    };
+    put_task_id(response.headers_mut(), id);
+    response
+}
+
+/// The stable code of an outcome; empty for success.
+pub(crate) fn code_of_outcome(outcome: &Outcome) -> &str {
+    match outcome {
+        Outcome::Done(_) => "",
+        Outcome::Failed(error) => &error.code,
+    }
+}
+
+/// The stable code of a refusal.
+pub(crate) fn code_of_refusal(refusal: &Refusal) -> &'static str {
+    said(refusal).code
+}
+
+/// The response to a request without a result. `close`: the rest of the request is not read, so the
+/// connection cannot be used any more.
+pub(crate) fn refusal(
+    refusal: &Refusal,
+    id: Option<TaskId>,
+    reader: Reader,
+    close: bool,
+) -> Response {
+    let Said { status, code, retry_after_s } = said(refusal);
+    let message = refusal.to_string();
+    let mut response = match reader {
+        Reader::Program => json(status, failure(&message, code, None)),
+        Reader::Person => page(status, &message),
+    };
+    let headers = response.headers_mut();
+    if let Some(id) = id {
+        put_task_id(headers, id);
+    }
+    if let Some(seconds) = retry_after_s {
+        headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    if let Refusal::Method { allowed, .. } = refusal {
+        headers.insert(header::ALLOW, HeaderValue::from_static(allowed));
+    }
+    if close || is_unread(refusal) {
+        headers.insert(header::CONNECTION, CLOSE);
+    }
+    response
+}
+
+/// The response to a request for a file.
+pub(crate) fn found(found: Found) -> Response {
+    match found {
+        Found::File { version, media_type, length, part, content } => {
+            let mut response = Response::new(match content {
+                Content::None => Body::empty(),
+                Content::Short(bytes) => Body::from(bytes),
+                Content::Long(body) => Body::new(body),
+            });
+            let announced = part.map_or(length, |(first, last)| last - first + 1);
+            let headers = response.headers_mut();
+            // An answer to HEAD names the length that GET would give.
+            headers.insert(header::CONTENT_LENGTH, HeaderValue::from(announced));
+            put(headers, header::CONTENT_TYPE, &media_type);
+            put_version(headers, &version);
+            headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+            if let Some((first, last)) = part {
+                put(headers, header::CONTENT_RANGE, &format!("bytes {first}-{last}/{length}"));
+                *response.status_mut() = StatusCode::PARTIAL_CONTENT;
+            }
+            response
+        }
+        Found::Unchanged(version) => {
+            let mut response = empty(StatusCode::NOT_MODIFIED);
+            put_version(response.headers_mut(), &version);
+            response
+        }
+        Found::Unsatisfiable { length } => {
+            let mut response = empty(StatusCode::RANGE_NOT_SATISFIABLE);
+            put(response.headers_mut(), header::CONTENT_RANGE, &format!("bytes */{length}"));
+            response
+        }
+        Found::Directory { location } => {
+            let mut response = empty(StatusCode::PERMANENT_REDIRECT);
+            put(response.headers_mut(), header::LOCATION, &location);
+            response
+        }
+    }
+}
+
+/// The response to a probe.
+pub(crate) fn health(instance: u16) -> Response {
+    json(StatusCode::OK, format!(r#"{{"status":"ok","instance":{instance}}}"#).into_bytes())
+}
+
+fn said(refusal: &Refusal) -> Said {
+    let plain = |status, code| Said { status, code, retry_after_s: None };
+    let later = |status, code, seconds| Said { status, code, retry_after_s: Some(seconds) };
+    match refusal {
+        Refusal::Host(_)
+        | Refusal::Connect
+        | Refusal::Framing
+        | Refusal::Upgrade
+        | Refusal::Body(_)
+        | Refusal::Read(ReadError::Broken(_)) => plain(StatusCode::BAD_REQUEST, "BAD_REQUEST"),
+        Refusal::UriTooLong => plain(StatusCode::URI_TOO_LONG, "BAD_REQUEST"),
+        Refusal::Method { .. } => plain(StatusCode::METHOD_NOT_ALLOWED, "METHOD_NOT_ALLOWED"),
+        Refusal::MediaType => plain(StatusCode::UNSUPPORTED_MEDIA_TYPE, "BAD_REQUEST"),
+        Refusal::Read(ReadError::TooLarge { .. }) => {
+            plain(StatusCode::PAYLOAD_TOO_LARGE, "BODY_TOO_LARGE")
+        }
+        Refusal::Read(ReadError::TooSlow { .. }) => {
+            plain(StatusCode::REQUEST_TIMEOUT, "BAD_REQUEST")
+        }
+        Refusal::NothingThere => plain(StatusCode::NOT_FOUND, "NOT_FOUND"),
+        Refusal::UnknownCommand(_) => plain(StatusCode::NOT_FOUND, code::UNKNOWN_COMMAND),
+        Refusal::Busy => later(StatusCode::TOO_MANY_REQUESTS, "AGENT_BUSY", 1),
+        Refusal::Stopped => plain(StatusCode::SERVICE_UNAVAILABLE, "AGENT_STOPPED"),
+        Refusal::AgentDown => later(StatusCode::SERVICE_UNAVAILABLE, "AGENT_DOWN", 1),
+        Refusal::Broken | Refusal::Submit(_) | Refusal::Internal(_) | Refusal::GivenUp(_) => {
+            later(StatusCode::SERVICE_UNAVAILABLE, "UNAVAILABLE", 1)
+        }
+        Refusal::NoSpace => plain(StatusCode::INSUFFICIENT_STORAGE, "NO_SPACE"),
+        Refusal::Deadline(_) => plain(StatusCode::GATEWAY_TIMEOUT, code::DEADLINE),
+        Refusal::BadResult(BadResult::Record(RecordError::TooLong { .. })) => {
+            plain(StatusCode::BAD_GATEWAY, code::RESULT_TOO_LARGE)
+        }
+        Refusal::BadResult(_) => plain(StatusCode::BAD_GATEWAY, code::AGENT_BAD_RESULT),
+    }
+}
+
+/// The status for the code of a failed task; the handler may have made up the code.
+fn status_of_code(code: &str) -> StatusCode {
+    match code {
+        code::UNKNOWN_COMMAND | "NOT_FOUND" => StatusCode::NOT_FOUND,
+        code::INVALID_PARAMS => StatusCode::BAD_REQUEST,
+        code::RESULT_TOO_LARGE | code::AGENT_BAD_RESULT | code::AGENT_CRASHED => {
+            StatusCode::BAD_GATEWAY
+        }
+        code::CANCELLED => StatusCode::SERVICE_UNAVAILABLE,
+        code::DEADLINE => StatusCode::GATEWAY_TIMEOUT,
+        _ => StatusCode::INTERNAL_SERVER_ERROR,
+    }
+}
+
+/// Whether a part of the body may still be on its way.
+fn is_unread(refusal: &Refusal) -> bool {
+    matches!(refusal, Refusal::Read(_) | Refusal::Framing | Refusal::Connect)
+}
+
+fn success(value: &RawValue) -> Vec<u8> {
+    let value = value.get();
+    let mut bytes = Vec::with_capacity(value.len() + 32);
+    bytes.extend_from_slice(br#"{"success":true,"data":"#);
+    bytes.extend_from_slice(value.as_bytes());
+    bytes.push(b'}');
+    bytes
+}
+
+fn failure(message: &str, code: &str, details: Option<&RawValue>) -> Vec<u8> {
+    let none = RawValue::from_string("{}".to_owned()).ok();
+    // Strings and checked JSON cannot fail to serialise; without details there is always an answer.
+    details
+        .or(none.as_deref())
+        .and_then(|details| {
+            serde_json::to_vec(&Failure { error: true, message, code, details }).ok()
+        })
+        .unwrap_or_default()
+}
+
+fn json(status: StatusCode, bytes: Vec<u8>) -> Response {
+    let mut response = Response::new(Body::from(Bytes::from(bytes)));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, JSON);
+    headers.insert(header::CACHE_CONTROL, NO_STORE);
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, NO_SNIFF);
+    response
+}
+
+fn page(status: StatusCode, message: &str) -> Response {
+    let title = status.canonical_reason().unwrap_or("Error");
+    let number = status.as_str();
+    let message = escaped(message);
+    let text = format!(
+        "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n<title>{number} {title}</title>\n\
+         <h1>{number} {title}</h1>\n<p>{message}.</p>\n</html>\n"
+    );
+    let mut response = Response::new(Body::from(text));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HTML);
+    headers.insert(header::CACHE_CONTROL, NO_STORE);
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, NO_SNIFF);
+    headers.insert(
+        header::CONTENT_SECURITY_POLICY,
+        HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'"),
+    );
+    response
+}
+
+fn empty(status: StatusCode) -> Response {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = status;
+    response
+}
+
+fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+}
+
+fn put_version(headers: &mut HeaderMap, version: &Version) {
+    let Version { etag, modified } = version;
+    put(headers, header::ETAG, etag);
+    put(headers, header::LAST_MODIFIED, &httpdate::fmt_http_date(*modified));
+    headers.insert(header::CACHE_CONTROL, REVALIDATE);
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, NO_SNIFF);
+}
+
+fn put_task_id(headers: &mut HeaderMap, id: TaskId) {
+    put(headers, TASK_ID, id.as_str());
+}
+
+/// Our own texts are all legal values; one that is not would be left out.
+fn put(headers: &mut HeaderMap, name: HeaderName, value: &str) {
+    if let Ok(value) = HeaderValue::from_str(value) {
+        headers.insert(name, value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::time::Duration;
+
+    use http_body_util::BodyExt as _;
+
+    use super::*;
+
+    async fn shown(response: Response) -> (u16, String, String) {
+        let status = response.status().as_u16();
+        let header = |name: HeaderName| {
+            response.headers().get(name).map(|value| value.to_str().unwrap().to_owned())
+        };
+        let facts = [header::RETRY_AFTER, header::ALLOW, header::CONNECTION].map(header);
+        let facts = facts.into_iter().flatten().collect::<Vec<_>>().join(" ");
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        (status, facts, String::from_utf8(body.to_vec()).unwrap())
+    }
+
+    #[tokio::test]
+    async fn every_refusal_has_its_status_and_its_code() {
+        let too_long = RecordError::TooLong { length: 1, limit: 0 };
+        let cannot = || io::Error::from_raw_os_error(5);
+        let body = crate::guardian::BodyError::NotUtf8;
+        for (refused, status, code, facts) in [
+            (Refusal::Host(crate::guardian::HostError::Missing), 400, "BAD_REQUEST", ""),
+            (Refusal::Connect, 400, "BAD_REQUEST", "close"),
+            (Refusal::Framing, 400, "BAD_REQUEST", "close"),
+            (Refusal::Upgrade, 400, "BAD_REQUEST", ""),
+            (Refusal::UriTooLong, 414, "BAD_REQUEST", ""),
+            (
+                Refusal::Method { method: http::Method::GET, allowed: "POST" },
+                405,
+                "METHOD_NOT_ALLOWED",
+                "POST",
+            ),
+            (Refusal::MediaType, 415, "BAD_REQUEST", ""),
+            (Refusal::Read(ReadError::TooLarge { limit: 1 }), 413, "BODY_TOO_LARGE", "close"),
+            (
+                Refusal::Read(ReadError::TooSlow { limit: Duration::ZERO }),
+                408,
+                "BAD_REQUEST",
+                "close",
+            ),
+            (Refusal::Body(body), 400, "BAD_REQUEST", ""),
+            (Refusal::NothingThere, 404, "NOT_FOUND", ""),
+            (Refusal::UnknownCommand("a".parse().unwrap()), 404, "UNKNOWN_COMMAND", ""),
+            (Refusal::Stopped, 503, "AGENT_STOPPED", ""),
+            (Refusal::Broken, 503, "UNAVAILABLE", "1"),
+            (Refusal::Busy, 429, "AGENT_BUSY", "1"),
+            (Refusal::NoSpace, 507, "NO_SPACE", ""),
+            (Refusal::Internal(cannot()), 503, "UNAVAILABLE", "1"),
+            (Refusal::AgentDown, 503, "AGENT_DOWN", "1"),
+            (Refusal::Deadline(Duration::ZERO), 504, "DEADLINE", ""),
+            (Refusal::BadResult(BadResult::Record(too_long)), 502, "RESULT_TOO_LARGE", ""),
+            (Refusal::BadResult(BadResult::Open { source: cannot() }), 502, "AGENT_BAD_RESULT", ""),
+        ] {
+            let message = refused.to_string();
+            let (found, said, body) = shown(refusal(&refused, None, Reader::Program, false)).await;
+            assert_eq!((found, said.as_str()), (status, facts), "{refused:?}");
+            let expected = format!(
+                r#"{{"error":true,"message":{},"code":"{code}","details":{{}}}}"#,
+                serde_json::to_string(&message).unwrap()
+            );
+            assert_eq!(body, expected);
+            assert!(!body.contains("os error"), "{body}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_failed_task_keeps_its_own_words() {
+        let id = TaskId::from_random([7; 16]);
+        for (code, status) in [
+            ("UNKNOWN_COMMAND", 404),
+            ("NOT_FOUND", 404),
+            ("INVALID_PARAMS", 400),
+            ("HANDLER_FAILED", 500),
+            ("SOMETHING_OF_ITS_OWN", 500),
+            ("AGENT_BUSY", 500),
+            ("AGENT_CRASHED", 502),
+            ("AGENT_BAD_RESULT", 502),
+            ("RESULT_TOO_LARGE", 502),
+            ("CANCELLED", 503),
+            ("DEADLINE", 504),
+        ] {
+            let details = RawValue::from_string(r#"{"exitCode":3}"#.to_owned()).ok();
+            let error = TaskError { message: "no <b>".to_owned(), code: code.to_owned(), details };
+            let response = outcome(id, &Outcome::Failed(error));
+            assert_eq!(response.headers()["task-id"], id.as_str());
+            let (found, _, body) = shown(response).await;
+            let expected = format!(
+                r#"{{"error":true,"message":"no <b>","code":"{code}","details":{{"exitCode":3}}}}"#
+            );
+            assert_eq!((found, body), (status, expected));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_value_is_handed_on_byte_for_byte() {
+        let value = r#"{"b":1e400, "a":[ "\ud83d\ude00","<" ]}"#;
+        let done = Outcome::Done(RawValue::from_string(value.to_owned()).unwrap());
+        let response = outcome(TaskId::from_random([7; 16]), &done);
+        assert_eq!(response.headers()["content-type"], "application/json");
+        assert_eq!(response.headers()["x-content-type-options"], "nosniff");
+        assert_eq!(response.headers()["cache-control"], "no-store");
+        let (status, _, body) = shown(response).await;
+        assert_eq!((status, body), (200, format!(r#"{{"success":true,"data":{value}}}"#)));
+    }
+
+    #[tokio::test]
+    async fn a_page_shows_no_markup_of_the_client() {
+        let refused = Refusal::Method {
+            method: http::Method::from_bytes(b"A&B").unwrap(),
+            allowed: "<script>",
+        };
+        let (_, _, body) = shown(page(StatusCode::NOT_FOUND, &refused.to_string())).await;
+        assert!(body.contains("A&amp;B is not answered here; use &lt;script&gt;."), "{body}");
+    }
+}

@@ -1,0 +1,194 @@
+//! What answers where: host × longest path prefix. Never changed, only replaced as a whole.
+
+mod load;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use ploinky_contract::{AgentId, DeployPath, Domain, InvalidDeployPath};
+
+pub(crate) use self::load::{Complaint, Loaded, load};
+use crate::orchestrator::{Agent, AgentQueue};
+use crate::static_files::Site;
+
+/// The table of one configuration.
+#[derive(Debug, Default)]
+pub(crate) struct Routes {
+    domains: HashMap<Domain, Paths>,
+}
+
+/// What one domain answers. A disabled domain answers nothing.
+#[derive(Debug, Default)]
+struct Paths {
+    agents: HashMap<String, Target>,
+    root: Option<Target>,
+}
+
+/// What answers at a place.
+#[derive(Clone, Debug)]
+pub(crate) enum Target {
+    /// An agent in a container.
+    Agent(Arc<Agent>),
+    /// Files.
+    Files(Arc<Site>),
+    /// An agent that the admin stopped.
+    Stopped,
+    /// A deployment that cannot be used; the journal says why.
+    Broken,
+}
+
+impl Routes {
+    /// What answers `path`, as it stands in the URL, of `domain`. `None`: nothing is deployed there.
+    pub(crate) fn find(&self, domain: &Domain, path: &str) -> Option<&Target> {
+        let paths = match self.domains.get(domain) {
+            Some(paths) => paths,
+            None if domain.is_loopback_literal() => self.domains.get(&Domain::localhost())?,
+            None => return None,
+        };
+        paths.agent(path).or_else(|| if is_reserved(path) { None } else { paths.root.as_ref() })
+    }
+
+    /// The queues in use.
+    pub(crate) fn queues(&self) -> impl Iterator<Item = &Arc<AgentQueue>> {
+        self.agents().map(|agent| agent.queue())
+    }
+
+    /// Whether some deployment cannot be used, but may be soon.
+    pub(crate) fn has_broken(&self) -> bool {
+        self.targets().any(|target| matches!(target, Target::Broken))
+    }
+
+    fn queue_of(&self, id: &AgentId) -> Option<&Arc<AgentQueue>> {
+        self.agents().find(|agent| agent.id() == id).map(|agent| agent.queue())
+    }
+
+    fn agents(&self) -> impl Iterator<Item = &Arc<Agent>> {
+        self.targets().filter_map(|target| match target {
+            Target::Agent(agent) => Some(agent),
+            Target::Files(_) | Target::Stopped | Target::Broken => None,
+        })
+    }
+
+    fn targets(&self) -> impl Iterator<Item = &Target> {
+        self.domains.values().flat_map(|paths| paths.agents.values().chain(&paths.root))
+    }
+
+    fn add_domain(&mut self, domain: Domain) {
+        self.domains.entry(domain).or_default();
+    }
+
+    fn add(&mut self, domain: &Domain, path: &DeployPath, target: Target) {
+        let paths = self.domains.entry(domain.clone()).or_default();
+        if path.is_root() {
+            paths.root = Some(target);
+        } else {
+            paths.agents.insert(path.as_str().to_owned(), target);
+        }
+    }
+}
+
+impl Paths {
+    /// The agent with the longest path that covers `path` on whole segments.
+    fn agent(&self, path: &str) -> Option<&Target> {
+        if self.agents.is_empty() {
+            return None;
+        }
+        let mut prefix = path;
+        loop {
+            if let Some(target) = self.agents.get(prefix) {
+                return Some(target);
+            }
+            (prefix, _) = prefix.rsplit_once('/')?;
+        }
+    }
+}
+
+/// Whether `path` belongs to Ploinky itself; no file is served there, whatever the site holds.
+fn is_reserved(path: &str) -> bool {
+    let first = path.split('/').nth(1).unwrap_or_default();
+    matches!(format!("/{first}").parse::<DeployPath>(), Err(InvalidDeployPath::Reserved(_)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn routes(places: &[(&str, &str)]) -> Routes {
+        let mut routes = Routes::default();
+        for (domain, path) in places {
+            // A target that tells its place.
+            let site = Site::new(format!("{domain}{path}").into(), ".");
+            let domain = domain.parse().unwrap();
+            routes.add(&domain, &path.parse().unwrap(), Target::Files(Arc::new(site)));
+        }
+        routes
+    }
+
+    fn place(routes: &Routes, domain: &str, path: &str) -> Option<String> {
+        let target = routes.find(&domain.parse().unwrap(), path)?;
+        let Target::Files(site) = target else { panic!("{target:?}") };
+        Some(site.code().to_str().unwrap().to_owned())
+    }
+
+    #[test]
+    fn only_whole_segments_of_the_same_host_match() {
+        let routes = routes(&[("a", "/x"), ("a", "/x/y"), ("b", "/x")]);
+        for (domain, path) in [
+            ("a", "/"),
+            ("a", "/xy"),
+            ("a", "/X"),
+            ("a", "//x"),
+            ("a", "/%78"),
+            ("a", "x"),
+            ("a", "*"),
+            ("a", ""),
+            ("a", "/z/../x"),
+            ("c", "/x"),
+            ("a.b", "/x"),
+            ("127.0.0.1", "/x"),
+        ] {
+            assert_eq!(place(&routes, domain, path), None, "{domain}{path}");
+        }
+    }
+
+    #[test]
+    fn the_longest_path_wins() {
+        let routes = routes(&[("a", "/x"), ("a", "/x/y"), ("a", "/"), ("b", "/x")]);
+        for (domain, path, expected) in [
+            ("a", "/x", "a/x"),
+            ("a", "/x/", "a/x"),
+            ("a", "/x/z", "a/x"),
+            ("a", "/x/yz", "a/x"),
+            ("a", "/x/y", "a/x/y"),
+            ("a", "/x/y/z/w", "a/x/y"),
+            ("b", "/x/y", "b/x"),
+            ("a", "/xy", "a/"),
+            ("a", "/", "a/"),
+            ("a", "/z/../x", "a/"),
+        ] {
+            assert_eq!(place(&routes, domain, path).as_deref(), Some(expected), "{domain}{path}");
+        }
+    }
+
+    #[test]
+    fn reserved_paths_show_no_files() {
+        let routes = routes(&[("a", "/")]);
+        for path in
+            ["/management", "/management/x", "/auth", "/client/x.js", "/tasks/1", "/metrics"]
+        {
+            assert_eq!(place(&routes, "a", path), None, "{path}");
+        }
+        assert_eq!(place(&routes, "a", "/managements").as_deref(), Some("a/"));
+    }
+
+    #[test]
+    fn localhost_answers_for_loopback_unless_that_is_configured() {
+        let mut routes = routes(&[("localhost", "/x"), ("127.0.0.2", "/y")]);
+        routes.add_domain("[::1]".parse().unwrap());
+        assert_eq!(place(&routes, "127.0.0.1", "/x").as_deref(), Some("localhost/x"));
+        assert_eq!(place(&routes, "127.1.2.3", "/x").as_deref(), Some("localhost/x"));
+        assert_eq!(place(&routes, "127.0.0.2", "/x"), None);
+        assert_eq!(place(&routes, "[::1]", "/x"), None);
+        assert_eq!(place(&routes, "10.0.0.1", "/x"), None);
+    }
+}

@@ -1,0 +1,181 @@
+//! Reads the configuration and the manifests, and makes the table of them. Blocks on the disk.
+
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use ploinky_contract::limits::{CONFIG_MAX_BYTES, MANIFEST_MAX_BYTES};
+use ploinky_contract::paths::{AgentDir, StateDir};
+use ploinky_contract::{
+    AgentId, Config, ConfigError, Deployment, InvalidAgentId, Manifest, ManifestError, Service,
+};
+use ploinky_queue::{OpenError, Producer, ResultWatch};
+
+use super::{Routes, Target};
+use crate::orchestrator::{Agent, AgentQueue};
+use crate::static_files::Site;
+
+/// A new table and what it needs.
+#[derive(Debug)]
+pub(crate) struct Loaded {
+    /// The table.
+    pub(crate) routes: Routes,
+    /// Queues that the old table did not have; each needs a watch.
+    pub(crate) opened: Vec<(Arc<AgentQueue>, ResultWatch)>,
+    /// Deployments that cannot be used.
+    pub(crate) complaints: Vec<Complaint>,
+}
+
+/// Why a deployment cannot be used.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct Complaint {
+    /// `domain/path`.
+    pub(crate) place: String,
+    /// The whole chain of reasons.
+    pub(crate) reason: String,
+}
+
+/// Why there is no new table; the old one stays.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum LoadError {
+    /// The file cannot be read.
+    #[error("cannot read {}", .path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// The file is refused.
+    #[error("{} is refused", .path.display())]
+    Config {
+        /// The file.
+        path: PathBuf,
+        /// The place in the file and the rule.
+        source: ConfigError,
+    },
+}
+
+/// Why one deployment cannot be used.
+#[derive(Debug, thiserror::Error)]
+enum DeploymentError {
+    #[error("cannot read {}", .path.display())]
+    Read { path: PathBuf, source: io::Error },
+    #[error("{} is refused", .path.display())]
+    Manifest { path: PathBuf, source: ManifestError },
+    #[error("there is no agent id")]
+    Id(#[source] InvalidAgentId),
+    #[error("the path `/` serves files, but the agent has a container")]
+    ContainerAtRoot,
+    #[error("the agent serves files; deploy it at `/`")]
+    FilesBelowRoot,
+    #[error("cannot open the task queue")]
+    Open(#[source] OpenError),
+    #[error("cannot stat the task queue")]
+    Stat(#[source] io::Error),
+    #[error("cannot watch the task queue; is fs.inotify.max_user_instances too low?")]
+    Watch(#[source] io::Error),
+}
+
+/// Reads everything anew. Queues whose directory is still the same are taken over from `previous`.
+///
+/// # Errors
+/// When `config.json` cannot be read or is refused. A host without the file has no deployments.
+pub(crate) fn load(state: &StateDir, previous: &Routes) -> Result<Loaded, LoadError> {
+    let path = state.config();
+    let config = match read_bounded(&path, CONFIG_MAX_BYTES) {
+        Ok(text) => Config::parse(&text).map_err(|source| LoadError::Config { path, source })?,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Config::default(),
+        Err(source) => return Err(LoadError::Read { path, source }),
+    };
+    let mut loaded =
+        Loaded { routes: Routes::default(), opened: Vec::new(), complaints: Vec::new() };
+    for domain in &config.domains {
+        // A disabled domain is known and empty, so that `localhost` does not answer in its place.
+        loaded.routes.add_domain(domain.name.clone());
+    }
+    let is_disabled = |deployment: &Deployment| {
+        config.domains.iter().any(|domain| domain.name == deployment.domain && !domain.enabled)
+    };
+    for deployment in config.deployments.iter().filter(|d| d.enabled && !is_disabled(d)) {
+        let target = target(state, deployment, previous, &mut loaded.opened).unwrap_or_else(|e| {
+            loaded.complaints.push(Complaint {
+                place: format!("{}{}", deployment.domain, deployment.path),
+                reason: crate::journal::chain(&e),
+            });
+            Target::Broken
+        });
+        loaded.routes.add(&deployment.domain, &deployment.path, target);
+    }
+    Ok(loaded)
+}
+
+fn target(
+    state: &StateDir,
+    deployment: &Deployment,
+    previous: &Routes,
+    opened: &mut Vec<(Arc<AgentQueue>, ResultWatch)>,
+) -> Result<Target, DeploymentError> {
+    if deployment.stopped {
+        return Ok(Target::Stopped);
+    }
+    let directory = state.agent(&deployment.domain, &deployment.path);
+    match (manifest(&directory)?.service, deployment.path.is_root()) {
+        (Service::Static { directory: served }, true) => {
+            Ok(Target::Files(Arc::new(Site::new(directory.code(), &served))))
+        }
+        (Service::Container(container), false) => {
+            let id = deployment.id().map_err(DeploymentError::Id)?;
+            let queue = queue(&directory, &id, previous, opened)?;
+            let commands = container.commands.into_keys().collect();
+            Ok(Target::Agent(Arc::new(Agent::new(id, commands, container.timeout, queue))))
+        }
+        (Service::Container(_), true) => Err(DeploymentError::ContainerAtRoot),
+        (Service::Static { .. }, false) => Err(DeploymentError::FilesBelowRoot),
+    }
+}
+
+fn manifest(directory: &AgentDir) -> Result<Manifest, DeploymentError> {
+    let path = directory.manifest();
+    match read_bounded(&path, MANIFEST_MAX_BYTES) {
+        Ok(text) => {
+            Manifest::parse(&text).map_err(|source| DeploymentError::Manifest { path, source })
+        }
+        Err(source) => Err(DeploymentError::Read { path, source }),
+    }
+}
+
+fn queue(
+    directory: &AgentDir,
+    id: &AgentId,
+    previous: &Routes,
+    opened: &mut Vec<(Arc<AgentQueue>, ResultWatch)>,
+) -> Result<Arc<AgentQueue>, DeploymentError> {
+    let tasks = directory.tasks();
+    let place = place_of(&tasks).map_err(DeploymentError::Stat)?;
+    if let Some(known) = previous.queue_of(id)
+        && known.place() == place
+    {
+        return Ok(Arc::clone(known));
+    }
+    let producer = Producer::open(&tasks).map_err(DeploymentError::Open)?;
+    let results = producer.watch().map_err(DeploymentError::Watch)?;
+    let queue = Arc::new(AgentQueue::new(id.clone(), place, producer));
+    opened.push((Arc::clone(&queue), results));
+    Ok(queue)
+}
+
+/// Device and inode: whether a directory is still the one that was opened.
+fn place_of(tasks: &Path) -> io::Result<(u64, u64)> {
+    let about = std::fs::symlink_metadata(tasks)?;
+    Ok((about.dev(), about.ino()))
+}
+
+/// The bytes of a file, one more than allowed at most; whoever parses them refuses it then.
+fn read_bounded(path: &Path, limit: usize) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(path)?.take(limit as u64 + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}

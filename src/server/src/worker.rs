@@ -1,0 +1,149 @@
+//! The life of the process: set up in order, serve, drain, end.
+
+use std::io;
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Instant;
+
+use ploinky_contract::limits::TASK_LINES_SUMMARY;
+use ploinky_contract::paths::StateDir;
+use ploinky_queue::{InstanceLock, InvalidBootId, Submitter, boot_id, parse_boot_id};
+use tokio::runtime::Builder;
+use tokio::sync::oneshot;
+use tokio::task::JoinSet;
+
+use crate::arguments::Arguments;
+use crate::edge::Edge;
+use crate::listener::{self, Sockets};
+use crate::orchestrator::{Origin, random_id};
+use crate::reload::{Reloader, Table};
+use crate::{janitor, readiness};
+
+/// Threads for disks that may be slow: static files in blocks, loading, sweeping.
+const BLOCKING_THREADS_MAX: usize = 16;
+/// The boot id, from systemd's `%b`; `ProcSubset=pid` hides the kernel's file.
+const BOOT_ID: &str = "PLOINKY_BOOT_ID";
+/// The name of this life of the unit, from systemd.
+const INVOCATION_ID: &str = "INVOCATION_ID";
+
+/// Why the process cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The event loop cannot be set up.
+    #[error("cannot start the event loop")]
+    Runtime(#[source] io::Error),
+    /// The boot id is unknown.
+    #[error("cannot tell the boot: set PLOINKY_BOOT_ID where /proc/sys is hidden")]
+    Boot(#[source] io::Error),
+    /// The boot id is none.
+    #[error("PLOINKY_BOOT_ID is wrong")]
+    BootId(#[source] InvalidBootId),
+    /// There are no random bytes.
+    #[error("cannot make up an invocation id")]
+    Invocation(#[source] io::Error),
+    /// The lock that says that this process lives cannot be held.
+    #[error("cannot hold the lock of this instance in {}", .directory.display())]
+    Lock {
+        /// Its directory.
+        directory: PathBuf,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// The listening sockets cannot be used.
+    #[error("cannot use the listening socket")]
+    Sockets(#[source] io::Error),
+}
+
+/// Serves `sockets` until `stop` is done and the drain is over.
+///
+/// # Errors
+/// When something needed is missing; nothing was served then.
+pub fn serve(
+    arguments: &Arguments,
+    sockets: Vec<TcpListener>,
+    stop: impl Future<Output = ()>,
+) -> Result<(), StartError> {
+    let Arguments { instance, state, runtime, listen: _ } = arguments;
+    let origin = Origin {
+        boot_id: this_boot()?,
+        submitter: Submitter { instance: *instance, invocation: this_invocation()? },
+    };
+    let instances = janitor::instances(runtime);
+    let alive = InstanceLock::hold(&instances, &origin.submitter.invocation)
+        .map_err(|source| StartError::Lock { directory: instances.clone(), source })?;
+    let event_loop = Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(BLOCKING_THREADS_MAX)
+        .build()
+        .map_err(StartError::Runtime)?;
+    event_loop.block_on(async {
+        let sockets = Sockets::new(sockets).map_err(StartError::Sockets)?;
+        run(StateDir::new(state), origin, instances, sockets, stop).await;
+        Ok(())
+    })?;
+    drop(alive);
+    Ok(())
+}
+
+async fn run(
+    state: StateDir,
+    origin: Origin,
+    instances: PathBuf,
+    sockets: Sockets,
+    stop: impl Future<Output = ()>,
+) {
+    let table = Table::default();
+    let edge = Arc::new(Edge::new(table.clone(), origin.clone(), Instant::now()));
+    let reloader = Reloader::start(state, table.clone()).await;
+    // The queues must be watched as long as requests wait.
+    let (end, ended) = oneshot::channel::<()>();
+    let reloading = tokio::spawn(reloader.run(async move {
+        ended.await.ok();
+    }));
+    let mut aside = JoinSet::new();
+    aside.spawn(readiness::watchdog());
+    aside.spawn(janitor::run(table, origin, instances));
+    aside.spawn(summaries(Arc::clone(&edge)));
+    readiness::ready();
+    tracing::info!("serving as instance {}", edge.instance());
+    let stop = async {
+        stop.await;
+        readiness::stopping();
+        tracing::info!("draining");
+    };
+    listener::serve(sockets, edge.router(), stop).await;
+    end.send(()).ok();
+    if let Err(error) = reloading.await {
+        tracing::error!("the queues were not closed in order: {error}");
+    }
+    edge.tasks().summarise();
+    aside.shutdown().await;
+    tracing::info!("drained");
+}
+
+async fn summaries(edge: Arc<Edge>) {
+    let mut ticks = tokio::time::interval(TASK_LINES_SUMMARY);
+    loop {
+        ticks.tick().await;
+        edge.tasks().summarise();
+    }
+}
+
+fn this_boot() -> Result<String, StartError> {
+    match std::env::var(BOOT_ID) {
+        Ok(text) => parse_boot_id(&text).map_err(StartError::BootId),
+        Err(_unset) => boot_id().map_err(StartError::Boot),
+    }
+}
+
+/// systemd's id of this life of the unit; for a trial a random one.
+fn this_invocation() -> Result<String, StartError> {
+    if let Ok(given) = std::env::var(INVOCATION_ID)
+        && std::env::var_os("NOTIFY_SOCKET").is_some()
+    {
+        return Ok(given);
+    }
+    let random = random_id().map_err(StartError::Invocation)?;
+    Ok(random.as_str().to_owned())
+}
