@@ -1,0 +1,33 @@
+//! One module per verb: its arguments, what it asks, what it prints.
+
+pub(crate) mod agent;
+pub(crate) mod call;
+pub(crate) mod completion;
+pub(crate) mod config;
+pub(crate) mod deploy;
+pub(crate) mod doctor;
+pub(crate) mod status;
+pub(crate) mod undeploy;
+
+use crate::cli::Command;
+use crate::failure::Stop;
+use crate::machine::Machine;
+use crate::output::Output;
+
+/// Runs one verb.
+pub(crate) fn run(
+    command: Command,
+    machine: &dyn Machine,
+    output: &mut Output<'_>,
+) -> Result<(), Stop> {
+    match command {
+        Command::Deploy(arguments) => deploy::run(&arguments, machine, output),
+        Command::Undeploy(arguments) => undeploy::run(&arguments, machine, output),
+        Command::Agent(command) => agent::run(&command, machine, output),
+        Command::Config(command) => config::run(&command, machine, output),
+        Command::Status(arguments) => status::run(&arguments, machine, output),
+        Command::Doctor(arguments) => doctor::run(&arguments, machine, output),
+        Command::Call(arguments) => call::run(&arguments, machine, output),
+        Command::Completion(arguments) => completion::run(&arguments, output),
+    }
+}

@@ -1,0 +1,116 @@
+//! `ploinkyctl agent`: the verbs about one deployed agent, or all of them.
+
+mod change;
+mod list;
+mod logs;
+mod status;
+
+use clap::Subcommand;
+use ploinky_control::AgentStatus;
+use tabled::builder::Builder;
+use tabled::settings::object::{Cell, Rows};
+use tabled::settings::{Color, Padding, Style};
+
+use crate::failure::{Failure, Stop};
+use crate::machine::Machine;
+use crate::output::{Output, Tone, WriteError};
+use crate::place::{AgentArgument, Place, resolve};
+use crate::report::State;
+use crate::supervisor::{Change, Supervisor};
+use crate::words::{self, printable};
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// List all agents
+    #[command(after_long_help = "Example:\n  ploinkyctl agent list --json | jq -r '.[].id'")]
+    List,
+    /// Show all that is known of one agent, or of each
+    Status(status::Arguments),
+    /// Let a stopped agent run again, now and after the next boot
+    #[command(after_long_help = "Example:\n  sudo ploinkyctl agent start /echo")]
+    Start(change::Arguments),
+    /// Stop an agent, now and after the next boot; calls are answered by 503
+    #[command(after_long_help = "Example:\n  sudo ploinkyctl agent stop /echo")]
+    Stop(change::Arguments),
+    /// Restart an agent
+    #[command(after_long_help = "Example:\n  sudo ploinkyctl agent restart example.org/shop")]
+    Restart(change::Arguments),
+    /// Show the log of an agent, of a task, or of all agents
+    Logs(logs::Arguments),
+}
+
+/// Runs one of the verbs.
+pub(crate) fn run(
+    command: &Command,
+    machine: &dyn Machine,
+    output: &mut Output<'_>,
+) -> Result<(), Stop> {
+    match command {
+        Command::List => list::run(machine, output),
+        Command::Status(arguments) => status::run(arguments, machine, output),
+        Command::Start(arguments) => change::run(arguments, Change::Start, machine, output),
+        Command::Stop(arguments) => change::run(arguments, Change::Stop, machine, output),
+        Command::Restart(arguments) => change::run(arguments, Change::Restart, machine, output),
+        Command::Logs(arguments) => logs::run(arguments, machine, output),
+    }
+}
+
+/// The supervisor, and the place that `argument` means.
+fn find(
+    argument: &AgentArgument,
+    machine: &dyn Machine,
+    what: &str,
+) -> Result<(Box<dyn Supervisor>, Place), Failure> {
+    let supervisor =
+        machine.supervisor().map_err(|e| Failure::of_control(format!("{what} {argument}"), &e))?;
+    let host =
+        supervisor.status().map_err(|e| Failure::of_control(format!("{what} {argument}"), &e))?;
+    let place = resolve(argument, &host.agents)?;
+    Ok((supervisor, place))
+}
+
+/// How long a running agent runs.
+pub(crate) fn uptime(agent: &AgentStatus, now_usec: u64) -> Option<String> {
+    let since = agent.active_since_usec.filter(|usec| 0 < *usec)?;
+    (State::of(agent) == State::Running)
+        .then(|| words::span(now_usec.saturating_sub(since) / 1_000_000))
+}
+
+/// One row of a table: a cell per column, and the state that colours it.
+struct Row {
+    state: State,
+    cells: Vec<String>,
+}
+
+/// Prints a table without lines; the column headed `STATE` has colours where they are shown.
+fn table(headings: &[&str], rows: &[Row], output: &mut Output<'_>) -> Result<(), WriteError> {
+    let mut builder = Builder::with_capacity(rows.len() + 1, headings.len());
+    builder.push_record(headings.iter().copied());
+    for row in rows {
+        builder.push_record(row.cells.iter().map(|cell| printable(cell)));
+    }
+    let mut table = builder.build();
+    table.with(Style::empty()).with(Padding::new(0, 2, 0, 0));
+    if output.out.has_colour() {
+        table.modify(Rows::first(), Color::BOLD);
+        let column = headings.iter().position(|heading| *heading == "STATE").unwrap_or_default();
+        for (index, row) in (1..).zip(rows) {
+            let color = match row.state.tone() {
+                Tone::Good => Color::FG_GREEN,
+                Tone::Notice => Color::FG_YELLOW,
+                Tone::Bad => Color::FG_RED,
+                Tone::Faint | Tone::Strong | Tone::Plain => continue,
+            };
+            table.modify(Cell::new(index, column), color);
+        }
+    }
+    for line in table.to_string().lines() {
+        output.out.line(line.trim_end())?;
+    }
+    Ok(())
+}
+
+/// A cell, or the sign for nothing.
+fn cell(value: Option<impl ToString>) -> String {
+    value.map_or_else(|| "-".to_owned(), |value| value.to_string())
+}

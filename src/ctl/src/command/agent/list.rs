@@ -1,0 +1,44 @@
+//! `ploinkyctl agent list`.
+
+use ploinky_control::AgentStatus;
+
+use super::{Row, cell, table, uptime};
+use crate::failure::{Failure, Stop};
+use crate::machine::Machine;
+use crate::output::Output;
+use crate::report::{AgentReport, State};
+
+const HEADINGS: [&str; 7] = ["DOMAIN", "PATH", "AGENT", "STATE", "HEALTH", "RESTARTS", "UPTIME"];
+
+/// Prints all agents, a line each.
+pub(crate) fn run(machine: &dyn Machine, output: &mut Output<'_>) -> Result<(), Stop> {
+    let host = machine
+        .supervisor()
+        .and_then(|supervisor| supervisor.status())
+        .map_err(|e| Failure::of_control("cannot list the agents", &e))?;
+    let mut agents = host.agents;
+    agents.sort_by(|a, b| (&a.domain, &a.path).cmp(&(&b.domain, &b.path)));
+    if output.json {
+        let reports: Vec<AgentReport> = agents.into_iter().map(AgentReport::from).collect();
+        return Ok(output.value(&reports)?);
+    }
+    if agents.is_empty() {
+        return Ok(output.err.line("nothing is deployed")?);
+    }
+    let rows: Vec<Row> = agents.iter().map(|agent| row(agent, machine.now_usec())).collect();
+    Ok(table(&HEADINGS, &rows, output)?)
+}
+
+fn row(agent: &AgentStatus, now_usec: u64) -> Row {
+    let state = State::of(agent);
+    let cells = vec![
+        agent.domain.clone(),
+        agent.path.clone(),
+        agent.agent.clone(),
+        state.as_str().to_owned(),
+        cell(agent.health.as_ref()),
+        cell(agent.restarts),
+        cell(uptime(agent, now_usec)),
+    ];
+    Row { state, cells }
+}

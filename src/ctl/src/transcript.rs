@@ -1,0 +1,367 @@
+//! Replays the files in `transcripts/`: each command runs in the process against a machine in memory, and
+//! everything it prints is compared. `UPDATE=1` writes what is printed; the difference is for a reader.
+//!
+//! A line `# machine: NAME` chooses the machine of the commands below it. Lines after `$ ploinkyctl …` are
+//! stdout; `2>` marks stderr, `exit` the code if it is not 0, and `asked` what reached the supervisor or
+//! another program. `DIR` stands for the directory of [`lay_out`].
+
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+
+use ploinky_contract::paths::StateDir;
+use ploinky_control::{AgentStatus, ControlError, HealthCheck, HostStatus};
+
+use crate::machine::Paths;
+use crate::machine::fake::{Fake, Mood};
+use crate::output::{Output, Stream};
+
+const MANIFEST: &str =
+    r#"{"name":"echo","container":"localhost/echo:1","commands":{"say":"say.sh"}}"#;
+
+/// Directories and files that the commands name.
+fn lay_out(root: &Path) {
+    for (name, text) in [
+        ("echo/manifest.json", MANIFEST),
+        ("echo/say.sh", "echo \"$2\"\n"),
+        ("echo/.git/config", "[core]\n"),
+        ("My_Site/index.html", "<h1>hi</h1>\n"),
+        ("gone/manifest.json", r#"{"name":"gone","static":"public"}"#),
+        ("typo/manifest.json", r#"{"name":"typo","container":"x","comands":{}}"#),
+        ("link/index.html", ""),
+        ("installed/echo/manifest.json", MANIFEST),
+        ("installed/hello-node/manifest.json", r#"{"name":"hello-node","container":"x"}"#),
+        ("installed/README.md", ""),
+        (
+            "good.json",
+            r#"{"domains":[{"name":"localhost"}],"deployments":[],"settings":{"port":80}}"#,
+        ),
+        (
+            "bad.json",
+            r#"{"domains":[],"deployments":[{"domain":"x.org","path":"/a","agent":"a"}]}"#,
+        ),
+    ] {
+        let path = root.join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        File::create(path).unwrap().write_all(text.as_bytes()).unwrap();
+    }
+    std::os::unix::fs::symlink("/etc/shadow", root.join("link/secret")).unwrap();
+    fs::create_dir(root.join("tmp")).unwrap();
+}
+
+fn agent(domain: &str, path: &str, name: &str) -> AgentStatus {
+    let id = format!(
+        "{domain}-{}",
+        path.strip_prefix('/').filter(|rest| !rest.is_empty()).unwrap_or("_root")
+    );
+    AgentStatus {
+        unit: Some(format!("ploinky-agent-{id}.service")),
+        id,
+        domain: domain.into(),
+        path: path.into(),
+        agent: name.into(),
+        kind: "container".into(),
+        enabled: true,
+        active_state: Some("active".into()),
+        sub_state: Some("running".into()),
+        restarts: Some(0),
+        active_since_usec: Some(1_767_323_045_000_000),
+        ..AgentStatus::default()
+    }
+}
+
+fn three_agents() -> HostStatus {
+    let site = AgentStatus {
+        kind: "static".into(),
+        unit: None,
+        active_state: None,
+        sub_state: None,
+        restarts: None,
+        active_since_usec: None,
+        release: Some("5f2b".into()),
+        ..agent("localhost", "/", "site")
+    };
+    let echo = AgentStatus {
+        health: Some("healthy".into()),
+        health_log: Some(vec![
+            HealthCheck {
+                start: "2026-01-02T05:08:00Z".into(),
+                exit_code: 1,
+                output: "late\n".into(),
+            },
+            HealthCheck {
+                start: "2026-01-02T05:09:00Z".into(),
+                exit_code: 0,
+                output: String::new(),
+            },
+        ]),
+        container: Some("ploinky-localhost-echo".into()),
+        container_id: Some("0123456789abcdef0123456789abcdef".into()),
+        container_state: Some("running".into()),
+        pid: Some(4711),
+        image: Some("localhost/echo:1".into()),
+        image_id: Some("sha256:fedcba9876543210".into()),
+        memory_bytes: Some(12_897_485),
+        cpu_nsec: Some(1_204_000_000),
+        pids: Some(3),
+        uid_first: Some(1 << 30),
+        commands: Some(vec!["say".into(), "file.cat".into()]),
+        release: Some("9a1c".into()),
+        ..agent("localhost", "/echo", "echo")
+    };
+    let shop = AgentStatus {
+        active_state: Some("failed".into()),
+        sub_state: Some("failed".into()),
+        result: Some("exit-code".into()),
+        restarts: Some(5),
+        problem: Some("the program \u{1b}[31mended\u{1b}[0m\nafter 5 restarts".into()),
+        image: Some("localhost/shop:2".into()),
+        ..agent("example.org", "/shop", "echo")
+    };
+    HostStatus {
+        version: "0.1.0".into(),
+        port: 8000,
+        instances: vec![1, 2],
+        sockets: vec![1, 2],
+        agents: vec![site, echo, shop],
+        ..HostStatus::default()
+    }
+}
+
+/// The machines that transcripts name.
+fn machine(name: &str, root: &Path) -> Fake {
+    let mut machine = Fake::new(Paths {
+        state: StateDir::new(root.join("state")),
+        installed: root.join("installed"),
+        temporary: root.join("tmp"),
+    });
+    machine.host = three_agents();
+    machine.config = "{\n  \"domains\": []\n}\n".into();
+    match name {
+        "three agents" => {}
+        "nothing deployed" => {
+            machine.host =
+                HostStatus { version: "0.1.0".into(), port: 80, ..HostStatus::default() };
+        }
+        "no supervisor" => machine.mood = Mood::Absent,
+        "refuses the caller" => {
+            machine.mood =
+                Mood::Refuses(ControlError::NotAuthorized, "io.ploinky.manage is not allowed");
+        }
+        "image missing" => {
+            machine.mood = Mood::Refuses(
+                ControlError::ImageMissing,
+                "image `localhost/echo:1` is not on this host",
+            );
+        }
+        "does not start" => {
+            machine.mood = Mood::Refuses(
+                ControlError::StartFailed,
+                "unit ploinky-agent-localhost-echo.service failed with result `exit-code`",
+            );
+            machine.program(
+                "journalctl --no-pager --quiet --output=cat --lines=10 \
+                 --unit=ploinky-agent-localhost-echo.service --since=@1767330545",
+                0,
+                "agent-core: no handler\nMain process exited, code=exited, status=78\n",
+                "",
+            );
+        }
+        "broken configuration" => {
+            machine.host.config_error =
+                Some("`settings.port`: 0 is not in the range 1 to 65535".into());
+            machine.host.instances = vec![1, 3];
+            machine.mood = Mood::Refuses(
+                ControlError::ConfigInvalid,
+                "`settings.port`: 0 is not in the range 1 to 65535",
+            );
+        }
+        "a task in the journal" => {
+            let task = "0123456789abcdef0123456789abcdef";
+            let other = "f".repeat(32);
+            let time = r#""__REALTIME_TIMESTAMP":"1767323045000000""#;
+            let lines = format!(
+                "{{{time},\"SYSLOG_IDENTIFIER\":\"ploinkyd\",\"TASK_ID\":\"{task}\",\"MESSAGE\":\"accepted\"}}\n\
+                 {{{time},\"SYSLOG_IDENTIFIER\":\"ploinky-localhost-echo\",\"MESSAGE\":\"[{other}] not this\"}}\n\
+                 {{{time},\"SYSLOG_IDENTIFIER\":\"ploinky-localhost-echo\",\"MESSAGE\":\"says [{task}] inside\"}}\n\
+                 no json\n\
+                 {{{time},\"_SYSTEMD_UNIT\":\"u\",\"MESSAGE\":[91,48,49]}}\n\
+                 {{{time},\"SYSLOG_IDENTIFIER\":\"ploinky-localhost-echo\",\"MESSAGE\":\"[{task}] \\u001b[2Jhi\"}}\n"
+            );
+            let query = format!(
+                "journalctl --no-pager --quiet --all --output=json TASK_ID={task} + \
+                 _SYSTEMD_UNIT=ploinky-agent-localhost-echo.service"
+            );
+            machine.program(&query, 0, &lines, "");
+        }
+        other => panic!("no machine is called `{other}`"),
+    }
+    machine
+}
+
+/// Runs one command line; what it prints, as a transcript has it.
+fn play(line: &str, machine: &Fake, root: &Path) -> String {
+    let root = root.to_str().unwrap();
+    let words = shell_words::split(&line.replace("DIR", root)).unwrap();
+    let arguments: Vec<OsString> = words.into_iter().map(OsString::from).collect();
+    let (mut out, mut err) = (Vec::new(), Vec::new());
+    let code = crate::run(
+        &arguments,
+        machine,
+        &mut Output {
+            out: Stream::new(&mut out, false, false),
+            err: Stream::new(&mut err, false, false),
+            json: false,
+        },
+    );
+    let err = String::from_utf8(err).unwrap();
+    let told = err.lines().map(|line| format!("2> {line}").trim_end().to_owned());
+    let asked: Vec<String> = machine.asked.borrow_mut().drain(..).collect();
+    let asked = asked.into_iter().map(|asked| format!("asked {asked}"));
+    let exit = (code != 0).then(|| format!("exit {code}"));
+    let rest: String = told.chain(asked).chain(exit).map(|line| line + "\n").collect();
+    (String::from_utf8(out).unwrap() + &rest).replace(root, "DIR")
+}
+
+fn replay(text: &str, root: &Path) -> String {
+    let mut parts = Vec::new();
+    let mut current = None;
+    for line in text.lines() {
+        if let Some(name) = line.strip_prefix("# machine: ") {
+            current = Some(machine(name, root));
+            parts.push(format!("{line}\n"));
+        } else if let Some(command) = line.strip_prefix("$ ") {
+            let machine = current.as_ref().expect("a line `# machine: …` comes first");
+            parts.push(format!("{line}\n{}", play(command, machine, root)));
+        }
+    }
+    parts.join("\n")
+}
+
+#[test]
+fn every_transcript_happens_again() {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("transcripts");
+    let mut paths: Vec<PathBuf> =
+        fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()).collect();
+    paths.sort();
+    assert!(!paths.is_empty());
+    for path in paths {
+        let root = tempfile::tempdir().unwrap();
+        lay_out(root.path());
+        let expected = fs::read_to_string(&path).unwrap();
+        let found = replay(&expected, root.path());
+        if std::env::var_os("UPDATE").is_some() {
+            File::create(&path).unwrap().write_all(found.as_bytes()).unwrap();
+        } else {
+            assert!(found == expected, "{} gives now:\n{found}", path.display());
+        }
+    }
+}
+
+#[test]
+fn a_reader_that_left_is_no_failure() {
+    struct Left;
+    impl Write for Left {
+        fn write(&mut self, _bytes: &[u8]) -> io::Result<usize> {
+            Err(io::ErrorKind::BrokenPipe.into())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    let root = tempfile::tempdir().unwrap();
+    let machine = machine("three agents", root.path());
+    for line in ["agent list", "agent list --json", "status", "--help", "completion bash", "doctor"]
+    {
+        let arguments: Vec<OsString> =
+            format!("ploinkyctl {line}").split(' ').map(OsString::from).collect();
+        let (mut left, mut err) = (Left, Vec::new());
+        let mut output = Output {
+            out: Stream::new(&mut left, false, false),
+            err: Stream::new(&mut err, false, false),
+            json: false,
+        };
+        assert_eq!(crate::run(&arguments, &machine, &mut output), 0, "{line}");
+        assert_eq!(String::from_utf8(err).unwrap(), "", "{line}");
+    }
+}
+
+/// Answers one request with `response` and returns what was asked.
+fn answer_once(response: String) -> (u16, std::thread::JoinHandle<String>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let served = std::thread::spawn(move || {
+        let (mut stream, _from) = listener.accept().unwrap();
+        let mut request = Vec::new();
+        let mut chunk = [0; 4096];
+        while !request.ends_with(b"]}") {
+            let length = stream.read(&mut chunk).unwrap();
+            assert!(length != 0, "the request ended early");
+            request.extend_from_slice(&chunk[..length]);
+        }
+        stream.write_all(response.as_bytes()).unwrap();
+        String::from_utf8(request).unwrap()
+    });
+    (port, served)
+}
+
+/// What `ploinkyctl call` prints for an answer, and what it sent.
+fn call(status: &str, body: &str, words: &str) -> (String, String) {
+    let length = body.len();
+    let (port, served) = answer_once(format!(
+        "HTTP/1.1 {status}\r\nContent-Length: {length}\r\nTask-Id: 0f\r\nConnection: close\r\n\r\n{body}"
+    ));
+    let root = tempfile::tempdir().unwrap();
+    let machine = machine("no supervisor", root.path());
+    let address = format!("http://x.org:{port}/echo");
+    let text = play(&format!("ploinkyctl call {address} {words}"), &machine, root.path());
+    let sent = served.join().unwrap().replace(&port.to_string(), "PORT");
+    (text, sent)
+}
+
+#[test]
+fn a_failed_call_tells_code_message_and_task() {
+    let body = r#"{"error":true,"message":"no \u001b such","code":"UNKNOWN_COMMAND","details":{}}"#;
+    let (text, _sent) = call("404 Not Found", body, "sya");
+    assert_eq!(
+        text,
+        "2> error: cannot call `sya` of x.org/echo\n\
+         2> cause: UNKNOWN_COMMAND: no \\u{1b} such\n\
+         2>\n\
+         2> hint: `ploinkyctl agent logs x.org/echo --task 0f` shows what was logged\n\
+         exit 1\n"
+    );
+    let (text, _sent) = call("502 Bad Gateway", "<html>", "say");
+    assert!(text.contains("status 502 with a body that is not of Ploinky"), "{text}");
+    let (text, _sent) = call("500 Oops", body, "--json say");
+    assert!(text.starts_with(body) && text.ends_with("exit 1\n"), "{text}");
+}
+
+#[test]
+fn a_call_sends_command_and_parameters_and_prints_the_data() {
+    let data = |data: &str| format!(r#"{{"success":true,"data":{data}}}"#);
+    let (text, sent) = call("200 OK", &data(r#""hello\n""#), r#"say hi -5 '{"a":[1]}' -- --json"#);
+    assert_eq!(text, "hello\n");
+    let (head, body) = sent.split_once("\r\n\r\n").unwrap();
+    assert!(head.starts_with("POST /echo HTTP/1.1\r\n"), "{head}");
+    assert!(head.to_ascii_lowercase().contains("\r\nhost: x.org:port"), "{head}");
+    assert_eq!(body, r#"{"command":"say","params":["hi",-5,{"a":[1]},"--json"]}"#);
+    assert_eq!(call("200 OK", &data(r#"{"a":1}"#), "say").0, "{\n  \"a\": 1\n}\n");
+    assert_eq!(call("200 OK", &data("null"), "say").0, "null\n");
+    assert_eq!(call("200 OK", &data("1"), "say --json").0, data("1") + "\n");
+}
+
+#[test]
+fn a_call_where_nothing_listens_is_unavailable() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    drop(listener);
+    let root = tempfile::tempdir().unwrap();
+    let machine = machine("no supervisor", root.path());
+    let line = format!("ploinkyctl call http://localhost:{port}/echo say");
+    let text = play(&line, &machine, root.path());
+    assert!(text.contains(&format!("nothing answers at port {port}")), "{text}");
+    assert!(text.ends_with("exit 69\n"), "{text}");
+}
