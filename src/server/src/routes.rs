@@ -11,10 +11,11 @@ pub(crate) use self::load::{Complaint, Loaded, load};
 use crate::orchestrator::{Agent, AgentQueue};
 use crate::static_files::Site;
 
-/// The table of one configuration.
+/// The table of one configuration. The default is the table before the first one: nothing is known.
 #[derive(Debug, Default)]
 pub(crate) struct Routes {
-    domains: HashMap<Domain, Paths>,
+    /// `None` before a configuration was accepted.
+    domains: Option<HashMap<Domain, Paths>>,
 }
 
 /// What one domain answers. A disabled domain answers nothing.
@@ -38,11 +39,17 @@ pub(crate) enum Target {
 }
 
 impl Routes {
+    /// A table without places.
+    fn empty() -> Self {
+        Self { domains: Some(HashMap::new()) }
+    }
+
     /// What answers `path`, as it stands in the URL, of `domain`. `None`: nothing is deployed there.
     pub(crate) fn find(&self, domain: &Domain, path: &str) -> Option<&Target> {
-        let paths = match self.domains.get(domain) {
+        let Some(domains) = &self.domains else { return Some(&Target::Broken) };
+        let paths = match domains.get(domain) {
             Some(paths) => paths,
-            None if domain.is_loopback_literal() => self.domains.get(&Domain::localhost())?,
+            None if domain.is_loopback_literal() => domains.get(&Domain::localhost())?,
             None => return None,
         };
         paths.agent(path).or_else(|| if is_reserved(path) { None } else { paths.root.as_ref() })
@@ -55,7 +62,7 @@ impl Routes {
 
     /// Whether some deployment cannot be used, but may be soon.
     pub(crate) fn has_broken(&self) -> bool {
-        self.targets().any(|target| matches!(target, Target::Broken))
+        self.domains.is_none() || self.targets().any(|target| matches!(target, Target::Broken))
     }
 
     fn queue_of(&self, id: &AgentId) -> Option<&Arc<AgentQueue>> {
@@ -70,20 +77,25 @@ impl Routes {
     }
 
     fn targets(&self) -> impl Iterator<Item = &Target> {
-        self.domains.values().flat_map(|paths| paths.agents.values().chain(&paths.root))
+        let paths = self.domains.iter().flat_map(HashMap::values);
+        paths.flat_map(|paths| paths.agents.values().chain(&paths.root))
     }
 
     fn add_domain(&mut self, domain: Domain) {
-        self.domains.entry(domain).or_default();
+        self.paths_mut(domain);
     }
 
     fn add(&mut self, domain: &Domain, path: &DeployPath, target: Target) {
-        let paths = self.domains.entry(domain.clone()).or_default();
+        let paths = self.paths_mut(domain.clone());
         if path.is_root() {
             paths.root = Some(target);
         } else {
             paths.agents.insert(path.as_str().to_owned(), target);
         }
+    }
+
+    fn paths_mut(&mut self, domain: Domain) -> &mut Paths {
+        self.domains.get_or_insert_default().entry(domain).or_default()
     }
 }
 
@@ -114,7 +126,7 @@ mod tests {
     use super::*;
 
     fn routes(places: &[(&str, &str)]) -> Routes {
-        let mut routes = Routes::default();
+        let mut routes = Routes::empty();
         for (domain, path) in places {
             // A target that tells its place.
             let site = Site::new(format!("{domain}{path}").into(), ".");

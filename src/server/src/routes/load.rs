@@ -90,8 +90,7 @@ pub(crate) fn load(state: &StateDir, previous: &Routes) -> Result<Loaded, LoadEr
         Err(e) if e.kind() == io::ErrorKind::NotFound => Config::default(),
         Err(source) => return Err(LoadError::Read { path, source }),
     };
-    let mut loaded =
-        Loaded { routes: Routes::default(), opened: Vec::new(), complaints: Vec::new() };
+    let mut loaded = Loaded { routes: Routes::empty(), opened: Vec::new(), complaints: Vec::new() };
     for domain in &config.domains {
         // A disabled domain is known and empty, so that `localhost` does not answer in its place.
         loaded.routes.add_domain(domain.name.clone());

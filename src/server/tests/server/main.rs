@@ -1,0 +1,14 @@
+//! The worker as clients and agents meet it: raw HTTP on one side, task files on the other.
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "test support")]
+#![expect(clippy::panic, reason = "test support")]
+#![expect(clippy::disallowed_methods, reason = "tests make files and directories of all kinds")]
+
+mod agent;
+mod client;
+mod drain;
+mod files;
+mod host;
+mod refusals;
+mod reload;
+mod routing;
+mod tasks;
