@@ -21,8 +21,8 @@ use crate::words;
 
 /// The history of the sources is no part of an agent.
 const LEFT_OUT: &[u8] = b".git";
-/// The queue's place in the deployed agent.
-const TAKEN: &[u8] = b".tasks";
+/// Names at the top that Ploinky makes itself.
+const TAKEN: [&str; 2] = [".tasks", ".ploinky"];
 
 /// Why a directory cannot be packed; nothing is left behind.
 #[derive(Debug, thiserror::Error)]
@@ -37,11 +37,14 @@ pub(crate) enum PackError {
     #[error("{} is {kind}; an agent has files, directories and links only", .path.display())]
     Kind { path: PathBuf, kind: &'static str },
     /// A link to elsewhere.
-    #[error("{} links to `{}`, which is outside of the directory", .path.display(), .target.display())]
+    #[error("{} links to `{}`, which leads, or could lead, out of the directory", .path.display(), .target.display())]
     Link { path: PathBuf, target: PathBuf },
-    /// The name of the queue.
-    #[error("{} has the name of the task queue, which Ploinky makes itself", .path.display())]
+    /// A name that Ploinky uses.
+    #[error("{} has a name that belongs to Ploinky", .path.display())]
     Taken { path: PathBuf },
+    /// A name that is no text.
+    #[error("{} has a name that is not UTF-8", .path.display())]
+    Name { path: PathBuf },
     /// The file got shorter while it was read.
     #[error("{} changed while it was packed", .path.display())]
     Changed { path: PathBuf },
@@ -181,7 +184,10 @@ impl Packer<'_> {
         path: &Path,
         depth: usize,
     ) -> Result<(), PackError> {
-        if depth == 1 && name.to_bytes() == TAKEN {
+        let Ok(text) = name.to_str() else {
+            return Err(PackError::Name { path: self.root.join(path) });
+        };
+        if depth == 1 && TAKEN.contains(&text) {
             return Err(PackError::Taken { path: self.root.join(path) });
         }
         self.entries += 1;
@@ -316,21 +322,17 @@ fn modified(found: &Stat) -> u64 {
     u64::try_from(found.st_mtime).unwrap_or_default()
 }
 
-/// Whether a relative `target` of the link at `path` leads to something below the root, by its words alone.
+/// Whether a relative `target` of the link at `path` leads to something below the root, by its words alone:
+/// `..` may come first only, as behind another link it could be anything.
 fn stays_inside(path: &Path, target: &Path) -> bool {
-    let mut level = path.components().count().saturating_sub(1);
-    for part in target.components() {
-        match part {
-            Component::Prefix(_) | Component::RootDir => return false,
-            Component::CurDir => {}
-            Component::Normal(_) => level += 1,
-            Component::ParentDir => match level.checked_sub(1) {
-                Some(above) => level = above,
-                None => return false,
-            },
-        }
-    }
-    !target.as_os_str().is_empty()
+    let above = path.components().count().saturating_sub(1);
+    let is_up = |part: &Component<'_>| matches!(part, Component::ParentDir);
+    let ups = target.components().take_while(is_up).count();
+    let is_plain = target
+        .components()
+        .skip(ups)
+        .all(|part| matches!(part, Component::Normal(_) | Component::CurDir));
+    is_plain && ups <= above && target.to_str().is_some_and(|text| !text.is_empty())
 }
 
 #[cfg(test)]
@@ -380,7 +382,7 @@ mod tests {
     #[test]
     fn sockets_fifos_and_escaping_links_are_refused_by_name() {
         type Put = fn(&Path);
-        let cases: [(&str, Put); 7] = [
+        let cases: [(&str, Put); 9] = [
             ("DIR/a/s is a socket; an agent has files, directories and links only", |dir| {
                 put(&dir.join("a/x"), "");
                 drop(UnixListener::bind(dir.join("a/s")).unwrap());
@@ -389,17 +391,33 @@ mod tests {
                 let mode = Mode::from_raw_mode(0o600);
                 rustix::fs::mkfifoat(rustix::fs::CWD, dir.join("f"), mode).unwrap();
             }),
-            ("DIR/l links to `/etc/shadow`, which is outside of the directory", |dir| {
-                symlink("/etc/shadow", dir.join("l")).unwrap();
-            }),
-            ("DIR/l links to `..`, which is outside of the directory", |dir| {
+            (
+                "DIR/l links to `/etc/shadow`, which leads, or could lead, out of the directory",
+                |dir| {
+                    symlink("/etc/shadow", dir.join("l")).unwrap();
+                },
+            ),
+            ("DIR/l links to `..`, which leads, or could lead, out of the directory", |dir| {
                 symlink("..", dir.join("l")).unwrap();
             }),
-            ("DIR/a/l links to `../b/../../x`, which is outside of the directory", |dir| {
-                fs::create_dir(dir.join("a")).unwrap();
-                symlink("../b/../../x", dir.join("a/l")).unwrap();
+            (
+                "DIR/a/l links to `../b/../../x`, which leads, or could lead, out of the directory",
+                |dir| {
+                    fs::create_dir(dir.join("a")).unwrap();
+                    symlink("../b/../../x", dir.join("a/l")).unwrap();
+                },
+            ),
+            (
+                "DIR/a/l links to `b/../x`, which leads, or could lead, out of the directory",
+                |dir| {
+                    fs::create_dir(dir.join("a")).unwrap();
+                    symlink("b/../x", dir.join("a/l")).unwrap();
+                },
+            ),
+            ("DIR/\u{fffd} has a name that is not UTF-8", |dir| {
+                File::create(dir.join(OsStr::from_bytes(b"\xff"))).unwrap();
             }),
-            ("DIR/.tasks has the name of the task queue, which Ploinky makes itself", |dir| {
+            ("DIR/.tasks has a name that belongs to Ploinky", |dir| {
                 fs::create_dir(dir.join(".tasks")).unwrap();
             }),
             ("DIR/big does not fit: the files of an agent may have 256.0 MiB together", |dir| {

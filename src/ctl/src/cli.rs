@@ -16,7 +16,7 @@ use crate::command::{agent, call, completion, config, deploy, doctor, status, un
 Example:
   Deploy an installed agent, call it, and look at its log
     sudo ploinkyctl deploy localhost /echo echo
-    ploinkyctl call /echo say hello
+    ploinkyctl call /echo echo.say hello
     ploinkyctl agent logs /echo -f
 
 The manual page ploinkyctl(8) has the exit codes and the shapes of --json."

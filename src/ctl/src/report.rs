@@ -300,6 +300,18 @@ mod tests {
     }
 
     #[test]
+    fn the_manual_page_names_every_key_of_an_agent() {
+        let page = include_str!("../man/tail.roff");
+        let shape = page.split(".SS").nth(1).unwrap();
+        let documented: Vec<&str> =
+            shape.lines().filter_map(|line| line.strip_prefix("  \"")?.split('"').next()).collect();
+        let report = serde_json::to_string(&AgentReport::from(AgentStatus::default())).unwrap();
+        let keys: Vec<&str> =
+            report.split('"').filter(|word| report.contains(&format!("\"{word}\":"))).collect();
+        assert_eq!(documented, keys);
+    }
+
+    #[test]
     fn an_instance_without_a_socket_hears_nothing() {
         let host =
             HostStatus { instances: vec![1, 3], sockets: vec![2, 1], ..HostStatus::default() };

@@ -20,9 +20,9 @@ looked up. Data that is a string is printed as it is, other data as JSON; --json
 prints the whole answer as it came.
 
 Examples:
-  ploinkyctl call /echo say 'hello world'
+  ploinkyctl call /echo echo.say 'hello world'
   ploinkyctl call example.org/shop order.add 7 '{\"note\": \"fragile\"}'
-  ploinkyctl call http://127.0.0.1:8000/echo say -- --json")]
+  ploinkyctl call http://127.0.0.1:8000/echo echo.say -- --json")]
 pub(crate) struct Arguments {
     /// `/path`, `domain/path`, or `http://host:port/path`
     #[arg(value_name = "PATH|URL")]

@@ -19,7 +19,8 @@ const NOTHING_SET: &[u8] = br#"{"domains":[{"name":"localhost"}],"deployments":[
 
 #[derive(Args, Debug)]
 #[command(after_long_help = "\
-The file is read here; the supervisor is not asked. Exit code 78 means that a rule is broken.
+The file is read here; the supervisor is not asked. Exit code 78 means that a
+rule is broken.
 
 Example:
   ploinkyctl config check ./config.json")]
