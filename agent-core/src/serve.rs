@@ -1,0 +1,205 @@
+//! From the start to the end: lock, recover, get ready, serve, drain.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::thread;
+use std::time::Duration;
+
+use ploinky_contract::{Container, exit};
+use ploinky_queue::{Consumer, OpenError, Recovered, RunnerLock, boot_id};
+use rustix::fs::Mode;
+use sd_notify::NotifyState;
+
+use crate::arguments::Arguments;
+use crate::boot_time::BootTime;
+use crate::health::{HealthError, wait_until_ready};
+use crate::inbox::Inbox;
+use crate::interrupt::{Bell, Interrupts, Why};
+use crate::log;
+use crate::manifest_file::{self, ManifestFileError};
+use crate::runner::Runner;
+use crate::stop::Stop;
+use crate::worker::Pool;
+
+/// How long running tasks may go on after SIGTERM; the unit gives 10 s in all.
+const DRAIN: Duration = Duration::from_secs(8);
+/// How long what was told to end then may take; more than its grace.
+const DRAIN_ENDED: Duration = Duration::from_millis(1500);
+/// How long recovery is tried again; then the service manager starts all anew.
+const RECOVER: Duration = Duration::from_secs(60);
+const RECOVER_RETRY: Duration = Duration::from_millis(500);
+
+/// Why the queue is not served.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ServeError {
+    #[error("cannot tell what to serve")]
+    Manifest(#[source] ManifestFileError),
+    #[error("cannot enter the code directory {}", .path.display())]
+    Code { path: PathBuf, source: io::Error },
+    #[error("cannot tell the boot")]
+    BootId(#[source] io::Error),
+    #[error("cannot open the queue")]
+    Open(#[source] OpenError),
+    #[error("cannot take the lock of the queue")]
+    Lock(#[source] io::Error),
+    #[error("another agent-core serves this queue")]
+    Taken,
+    #[error("cannot list what the last runner left")]
+    Recover(#[source] io::Error),
+    #[error("cannot record the end of {left} tasks that the last runner left")]
+    Left { left: usize },
+    #[error("cannot set up {what}")]
+    SetUp { what: &'static str, source: io::Error },
+    #[error("the agent did not become ready")]
+    NotReady(#[source] HealthError),
+}
+
+impl ServeError {
+    pub(crate) fn exit_code(&self) -> u8 {
+        if let Self::Manifest(
+            ManifestFileError::Refused { .. } | ManifestFileError::Static { .. },
+        ) = self
+        {
+            exit::CONFIG
+        } else {
+            exit::REFUSED
+        }
+    }
+}
+
+/// Serves the queue until SIGTERM or SIGINT.
+pub(crate) fn serve(arguments: &Arguments) -> Result<(), ServeError> {
+    let Arguments { verb: _, tasks, manifest, code } = arguments;
+    let set_up = |what| move |source| ServeError::SetUp { what, source };
+    let stop = Stop::listen().map_err(set_up("signals"))?;
+    let container = manifest_file::read(manifest).map_err(ServeError::Manifest)?;
+    // The server reads results as a stranger; the umask of an image must not hide them.
+    rustix::process::umask(Mode::from_raw_mode(0o022));
+    let boot_id = boot_id().map_err(ServeError::BootId)?;
+    let consumer = Arc::new(Consumer::open(tasks, boot_id).map_err(ServeError::Open)?);
+    std::env::set_current_dir(code)
+        .map_err(|source| ServeError::Code { path: code.clone(), source })?;
+    let _lock: RunnerLock =
+        consumer.become_runner().map_err(ServeError::Lock)?.ok_or(ServeError::Taken)?;
+    if !recover(&consumer, &stop)? {
+        return Ok(());
+    }
+    if let Some(words) = &container.health.readiness
+        && !wait_until_ready(words, &stop).map_err(ServeError::NotReady)?
+    {
+        return Ok(());
+    }
+    let threads = Threads::start(&consumer, &container, code.display().to_string())
+        .map_err(set_up("the threads"))?;
+    log::event(&format!("serving {} with {} at once", tasks.display(), container.concurrency));
+    if let Err(e) = sd_notify::notify(&[NotifyState::Ready]) {
+        log::event(&format!("cannot tell the service manager: {e}"));
+    }
+    let waited = stop.wait(None);
+    sd_notify::notify(&[NotifyState::Stopping]).ok();
+    threads.drain();
+    waited.map_err(set_up("the wait for a signal"))?;
+    log::event("stopped");
+    Ok(())
+}
+
+/// Everything that works while the main thread waits for a signal.
+struct Threads {
+    inbox: Arc<Inbox>,
+    interrupts: Arc<Interrupts>,
+    ending: Arc<Bell>,
+    /// Closed when the runners have ended, and when the keeper has.
+    runners: Receiver<()>,
+    keeper: Receiver<()>,
+}
+
+impl Threads {
+    fn start(
+        consumer: &Arc<Consumer>,
+        container: &Container,
+        code_path: String,
+    ) -> io::Result<Self> {
+        let interrupts = Arc::new(Interrupts::new(container.concurrency.into())?);
+        let inbox = Arc::new(Inbox::open(consumer)?);
+        let ending = Arc::new(Bell::new()?);
+        let mut urgent = consumer.watch_urgent()?;
+        let (keeper_ends, keeper) = channel();
+        let pool = container.worker.clone().map(|worker| {
+            let pool = Pool::new(interrupts.waiting());
+            let (keeps, ending) = (Arc::clone(&pool), Arc::clone(&ending));
+            spawn("keeper", keeper_ends, move || keeps.keep(&worker, &ending)).map(|()| pool)
+        });
+        let pool = pool.transpose()?;
+        let (listens, asks, ended) =
+            (Arc::clone(&interrupts), Arc::clone(consumer), Arc::clone(&ending));
+        let (nobody, _) = channel();
+        spawn("interrupts", nobody, move || listens.listen(&asks, &mut urgent, &ended))?;
+        inbox.sweep(consumer);
+        let runner = Arc::new(Runner::new(
+            Arc::clone(consumer),
+            Arc::clone(&inbox),
+            container,
+            pool,
+            code_path,
+        ));
+        let (runner_ends, runners) = channel();
+        for (index, interrupt) in interrupts.all().iter().enumerate() {
+            let (runner, interrupt) = (Arc::clone(&runner), Arc::clone(interrupt));
+            spawn(&format!("runner-{index}"), runner_ends.clone(), move || runner.run(&interrupt))?;
+        }
+        Ok(Self { inbox, interrupts, ending, runners, keeper })
+    }
+
+    /// Lets running tasks end, ends those that do not, and then the workers. What even so does not end is
+    /// left to the end of the process, and to recovery.
+    fn drain(self) {
+        let Self { inbox, interrupts, ending, runners, keeper } = self;
+        inbox.close();
+        if !has_closed(&runners, DRAIN) {
+            log::event("ending the tasks that still run");
+            interrupts.ask_all(Why::Stopping);
+            if !has_closed(&runners, DRAIN_ENDED) {
+                log::event("some tasks did not end");
+            }
+        }
+        ending.ring();
+        has_closed(&keeper, DRAIN_ENDED);
+    }
+}
+
+/// Ends what the last runner left; `false` if a signal came first.
+fn recover(consumer: &Consumer, stop: &Stop) -> Result<bool, ServeError> {
+    let end = BootTime::after(RECOVER);
+    loop {
+        let Recovered { crashed, released: _, left } =
+            consumer.recover().map_err(ServeError::Recover)?;
+        if 0 < crashed {
+            log::event(&format!("{crashed} tasks of the last runner are recorded as crashed"));
+        }
+        if left == 0 {
+            return Ok(true);
+        }
+        if end.is_past() {
+            return Err(ServeError::Left { left });
+        }
+        if stop.wait(Some(BootTime::after(RECOVER_RETRY))).unwrap_or(true) {
+            return Ok(false);
+        }
+    }
+}
+
+/// Whether all senders were dropped in time.
+fn has_closed(ends: &Receiver<()>, limit: Duration) -> bool {
+    matches!(ends.recv_timeout(limit), Err(RecvTimeoutError::Disconnected))
+}
+
+/// Starts a thread that holds `ends` as long as it works.
+fn spawn(name: &str, ends: Sender<()>, work: impl FnOnce() + Send + 'static) -> io::Result<()> {
+    let work = move || {
+        work();
+        drop(ends);
+    };
+    thread::Builder::new().name(name.to_owned()).spawn(work).map(drop)
+}

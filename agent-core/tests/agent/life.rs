@@ -1,0 +1,213 @@
+//! Start, end, crash and health of agent-core itself.
+
+use std::os::unix::net::UnixDatagram;
+use std::os::unix::process::ExitStatusExt;
+use std::time::Duration;
+
+use ploinky_queue::Cancel;
+use rustix::process::Signal;
+
+use crate::agent::{Agent, arrives};
+
+const SCRIPT: &str = r#""commands":{"run":"run.sh"}"#;
+
+#[test]
+fn a_command_line_that_is_wrong_is_refused() {
+    let agent = Agent::prepare(SCRIPT);
+    let output = agent.command(&["bogus"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(64));
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.starts_with("agent-core: `bogus` is neither a command"), "{said}");
+}
+
+#[test]
+fn a_manifest_without_commands_to_run_is_a_configuration_error() {
+    let agent = Agent::prepare(SCRIPT);
+    for (manifest, expected) in [
+        (r#"{"name":"a","static":"."}"#, "static agent"),
+        (r#"{"name":"a"}"#, "`container`: is missing"),
+    ] {
+        agent.put("../manifest.json", manifest);
+        let output = agent.command(&["run"]).output().unwrap();
+        assert_eq!(output.status.code(), Some(78), "{manifest}");
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(said.contains(expected), "{said}");
+    }
+}
+
+#[test]
+fn a_second_runner_is_refused() {
+    let agent = Agent::with_script("echo x");
+    let output = agent.command(&[]).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(said, "agent-core: another agent-core serves this queue\n");
+    assert_eq!(agent.call(&[]), "\"x\"");
+}
+
+#[test]
+fn the_version_is_told() {
+    let output = Agent::prepare(SCRIPT).command(&["version"]).output().unwrap();
+    let expected = format!("agent-core {}\n", env!("CARGO_PKG_VERSION"));
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), expected);
+}
+
+#[test]
+fn a_task_whose_runner_was_killed_has_crashed_and_does_not_run_again() {
+    let mut agent = Agent::prepare(SCRIPT);
+    agent.put("run.sh", "echo $$ > pid; echo x >> runs; sleep 20");
+    agent.start();
+    let id = agent.submit(&[]);
+    let handler = agent.line_of("pid").parse().unwrap();
+    assert!(agent.producer.runner_is_alive());
+    agent.signal(Signal::KILL);
+    assert_eq!(agent.ended().signal(), Some(9));
+    assert!(!agent.producer.runner_is_alive());
+    let waiting = agent.submit(&[]);
+    assert_eq!(agent.cancel(waiting), Cancel::NeverStarted);
+    agent.put("run.sh", "echo x >> runs; echo done");
+    agent.start();
+    assert_eq!(
+        agent.outcome(id),
+        "AGENT_CRASHED: the agent ended while the task ran; whether it had effects is unknown"
+    );
+    assert_eq!(agent.call(&[]), "\"done\"");
+    assert_eq!(std::fs::read_to_string(agent.code("runs")).unwrap(), "x\nx\n");
+    assert!(agent.log().contains("1 tasks of the last runner are recorded as crashed"));
+    // In a container it would have gone with the runner.
+    let handler = rustix::process::Pid::from_raw(handler).unwrap();
+    rustix::process::kill_process_group(handler, Signal::KILL).ok();
+}
+
+#[test]
+fn sigterm_lets_running_tasks_end_and_starts_no_others() {
+    let mut agent = Agent::prepare(r#""concurrency":1,"commands":{"run":"run.sh"}"#);
+    agent.put("run.sh", "echo $$ > pid; while [ ! -e go ]; do sleep 0.02; done; echo done");
+    agent.start();
+    let running = agent.submit(&[]);
+    agent.line_of("pid");
+    let waiting = agent.submit(&[]);
+    agent.signal(Signal::TERM);
+    agent.put("go", "");
+    assert_eq!(agent.ended().code(), Some(0));
+    assert_eq!(agent.outcome(running), "\"done\"");
+    assert_eq!(agent.producer.collect(waiting).unwrap().map(|_| ()), None);
+    agent.start();
+    assert_eq!(agent.outcome(waiting), "\"done\"");
+}
+
+#[test]
+fn sigterm_ends_tasks_that_do_not_end_and_says_so() {
+    let mut agent = Agent::prepare(
+        r#""commands":{"run":"run.sh","work":"worker"},"worker":{"command":"worker.sh"}"#,
+    );
+    agent.put("run.sh", "echo $$ > handler; trap '' TERM; while :; do sleep 1; done");
+    agent.put_worker("echo $$ > worker; trap '' TERM; while :; do sleep 1; done");
+    agent.start();
+    let tasks = ["run", "work"].map(|name| agent.submit_to(name, &[], Duration::from_secs(60)));
+    agent.line_of("handler");
+    agent.line_of("worker");
+    agent.signal(Signal::TERM);
+    assert_eq!(agent.ended().code(), Some(0));
+    for id in tasks {
+        assert_eq!(agent.outcome(id), "CANCELLED: the agent was stopped while the task ran");
+    }
+    agent.wait_until_gone("handler");
+    agent.wait_until_gone("worker");
+}
+
+#[test]
+fn health_needs_a_runner_and_a_probe_that_succeeds() {
+    let mut agent =
+        Agent::prepare(r#""commands":{"run":"true"},"health":{"liveness":"test -e well"}"#);
+    let health = |agent: &Agent| agent.command(&["health"]).output().unwrap();
+    agent.put("well", "");
+    let said = String::from_utf8(health(&agent).stderr).unwrap();
+    assert!(said.starts_with("agent-core: nobody serves the queue in "), "{said}");
+    agent.start();
+    assert_eq!(health(&agent).status.code(), Some(0));
+    std::fs::remove_file(agent.code("well")).unwrap();
+    let output = health(&agent);
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(said, "agent-core: the probe `test -e well` ended with exit status: 1\n");
+}
+
+#[test]
+fn a_probe_that_hangs_is_not_well() {
+    let mut agent = Agent::prepare(r#""commands":{"run":"true"},"health":{"liveness":"sleep 60"}"#);
+    agent.start();
+    let output = agent.command(&["health"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(said, "agent-core: the probe `sleep 60` did not end within 5 s\n");
+}
+
+#[test]
+fn ready_is_told_when_the_probe_succeeds_and_not_before() {
+    let mut agent =
+        Agent::prepare(r#""commands":{"run":"run.sh"},"health":{"readiness":"probe.sh"}"#);
+    agent.put("run.sh", r#"echo "notify:$NOTIFY_SOCKET""#);
+    agent.put("probe.sh", "echo x >> probes; test -e ready");
+    let socket = UnixDatagram::bind(agent.code("notify")).unwrap();
+    agent.notify_at(agent.code("notify"));
+    agent.start_only();
+    let id = agent.submit(&[]);
+    let probes =
+        || std::fs::read_to_string(agent.code("probes")).unwrap_or_default().lines().count();
+    agent.wait_for("two probes failed", || 3 <= probes());
+    assert!(!arrives(&socket, Duration::ZERO), "ready although the probe failed");
+    assert!(agent.producer.collect(id).unwrap().is_none());
+    agent.put("ready", "");
+    assert!(arrives(&socket, crate::agent::LIMIT));
+    let mut message = [0; 64];
+    let length = socket.recv(&mut message).unwrap();
+    assert_eq!(&message[..length], b"READY=1\n");
+    assert_eq!(agent.outcome(id), "\"notify:\"");
+}
+
+#[test]
+fn sigterm_ends_the_wait_for_readiness() {
+    let mut agent =
+        Agent::prepare(r#""commands":{"run":"true"},"health":{"readiness":"probe.sh"}"#);
+    agent.put("probe.sh", "echo x > probed; exit 1");
+    agent.start_only();
+    agent.line_of("probed");
+    agent.signal(Signal::TERM);
+    assert_eq!(agent.ended().code(), Some(0));
+}
+
+#[test]
+fn tasks_from_before_the_start_are_served() {
+    let mut agent = Agent::prepare(SCRIPT);
+    agent.put("run.sh", "echo x");
+    let before = agent.submit(&[]);
+    agent.start();
+    assert_eq!(agent.outcome(before), "\"x\"");
+}
+
+#[test]
+fn lost_hints_cost_no_task_and_no_wish() {
+    let limit = std::fs::read_to_string("/proc/sys/fs/inotify/max_queued_events").unwrap();
+    let limit: u32 = limit.trim().parse().unwrap();
+    if 100_000 < limit {
+        eprintln!("skipped: the kernel queues {limit} events");
+        return;
+    }
+    let agent = Agent::with_script("echo $$ > pid; [ $2 = 1 ] || sleep 60");
+    let running = agent.submit(&["2"]);
+    agent.line_of("pid");
+    agent.signal(Signal::STOP);
+    for directory in ["requests", "urgent"] {
+        for number in 0..=limit {
+            let name = agent.tasks(directory).join(format!("junk-{number}"));
+            std::fs::File::create(&name).unwrap();
+            std::fs::remove_file(&name).unwrap();
+        }
+    }
+    let waiting = agent.submit(&["1"]);
+    assert_eq!(agent.cancel(running), Cancel::Asked);
+    agent.signal(Signal::CONT);
+    assert_eq!(agent.outcome(running), "CANCELLED: the task was cancelled");
+    assert_eq!(agent.outcome(waiting), "null");
+}
