@@ -139,6 +139,12 @@ async fn call(
             if matches!(refused, Refusal::Submit(_)) {
                 edge.table.doubt();
             }
+            if let Refusal::UnknownCommand(_) = refused {
+                // As with every request that is wrong in itself.
+                line.is_written = true;
+                tracing::debug!(AGENT = %agent.id(), "refused: {refused}");
+                return reply::refusal(&refused, None, Reader::Program, false);
+            }
             let response = reply::refusal(&refused, line.id, Reader::Program, false);
             let cause = std::error::Error::source(&refused).map(chain);
             line.write(response.status().as_u16(), reply::code_of_refusal(&refused), cause);

@@ -1,7 +1,9 @@
 //! Removes what crashes left in the queues. One process of the host does it: the one that holds the lock.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use ploinky_contract::limits::{JANITOR_ENTRIES, JANITOR_INTERVAL};
 use ploinky_queue::{InstanceLock, Submitter, instance_is_alive, sweep};
@@ -13,6 +15,8 @@ use crate::reload::Table;
 
 /// Name of the lock among those of the instances, which are named by invocation ids.
 const ELECTION: &str = "janitor";
+/// Age at which a lock file that nobody holds is left over for sure.
+const LOCK_AGE_MIN: Duration = Duration::from_secs(60);
 
 /// Where the instances hold their locks.
 pub(crate) fn instances(runtime: &Path) -> PathBuf {
@@ -43,8 +47,29 @@ pub(crate) async fn run(table: Table, origin: Origin, instances: PathBuf) {
                     tracing::error!("the janitor stopped in the middle: {error}");
                 }
             }
+            let directory = instances.clone();
+            let forgotten = tokio::task::spawn_blocking(move || forget_dead(&directory));
+            if let Ok(Err(error)) = forgotten.await {
+                tracing::warn!("cannot remove the locks of dead instances: {error}");
+            }
         }
     }
+}
+
+/// Removes the lock files of processes that died. A young one may belong to a process that is just starting.
+fn forget_dead(instances: &Path) -> io::Result<()> {
+    for entry in std::fs::read_dir(instances)?.take(JANITOR_ENTRIES) {
+        let entry = entry?;
+        let is_old = entry.metadata()?.modified()?.elapsed().is_ok_and(|age| LOCK_AGE_MIN <= age);
+        if let Ok(name) = entry.file_name().into_string()
+            && name != ELECTION
+            && is_old
+            && !instance_is_alive(instances, &name)
+        {
+            std::fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
 }
 
 fn sweep_one(queue: &AgentQueue, origin: &Origin, instances: &Path) {

@@ -74,7 +74,13 @@ pub fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!("{}", chain(&error));
-            exit::REFUSED.into()
+            match error {
+                StartError::Boot(_) | StartError::BootId(_) => exit::CONFIG.into(),
+                StartError::Runtime(_)
+                | StartError::Invocation(_)
+                | StartError::Lock { .. }
+                | StartError::Sockets(_) => exit::REFUSED.into(),
+            }
         }
     }
 }

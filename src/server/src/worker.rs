@@ -72,6 +72,7 @@ pub fn serve(
     let instances = janitor::instances(runtime);
     let alive = InstanceLock::hold(&instances, &origin.submitter.invocation)
         .map_err(|source| StartError::Lock { directory: instances.clone(), source })?;
+    let lock_file = instances.join(&origin.submitter.invocation);
     let event_loop = Builder::new_current_thread()
         .enable_all()
         .max_blocking_threads(BLOCKING_THREADS_MAX)
@@ -82,6 +83,8 @@ pub fn serve(
         run(StateDir::new(state), origin, instances, sockets, stop).await;
         Ok(())
     })?;
+    // Without the file this process counts as dead, which it is now.
+    std::fs::remove_file(lock_file).ok();
     drop(alive);
     Ok(())
 }

@@ -347,6 +347,28 @@ mod tests {
         }
     }
 
+    /// A body of which nothing ever comes.
+    struct Silent;
+
+    impl hyper::body::Body for Silent {
+        type Data = Bytes;
+        type Error = std::convert::Infallible;
+
+        fn poll_frame(
+            self: std::pin::Pin<&mut Self>,
+            _context: &mut std::task::Context<'_>,
+        ) -> std::task::Poll<Option<Result<hyper::body::Frame<Bytes>, Self::Error>>> {
+            std::task::Poll::Pending
+        }
+    }
+
+    #[tokio::test]
+    async fn a_body_that_does_not_come_is_not_waited_for() {
+        let limit = Duration::from_millis(10);
+        let read = read(Body::new(Silent), 1, limit).await;
+        assert!(matches!(read, Err(ReadError::TooSlow { .. })));
+    }
+
     #[tokio::test]
     async fn a_body_over_the_limit_is_not_kept() {
         let full = || Body::from("12345");

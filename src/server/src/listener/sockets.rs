@@ -74,15 +74,19 @@ impl Sockets {
             Poll::Pending
         })
         .await?;
-        prepare(&stream)?;
+        prepare(&stream);
         Ok(stream)
     }
 }
 
-/// Answers go out at once; a client that is gone, or takes nothing of its answer, is found out.
-fn prepare(stream: &TcpStream) -> io::Result<()> {
-    set_tcp_nodelay(stream, true)?;
-    set_socket_keepalive(stream, true)?;
-    set_tcp_user_timeout(stream, u32::try_from(WRITE_STALL.as_millis()).unwrap_or(u32::MAX))?;
-    Ok(())
+/// Answers go out at once; a client that is gone, or takes nothing of its answer, is found out. A connection
+/// that does not take these options any more is about to end by itself.
+fn prepare(stream: &TcpStream) {
+    let stall_ms = u32::try_from(WRITE_STALL.as_millis()).unwrap_or(u32::MAX);
+    let prepared = set_tcp_nodelay(stream, true)
+        .and_then(|()| set_socket_keepalive(stream, true))
+        .and_then(|()| set_tcp_user_timeout(stream, stall_ms));
+    if let Err(error) = prepared {
+        tracing::debug!("cannot set the options of a connection: {error}");
+    }
 }

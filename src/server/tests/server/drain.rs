@@ -1,6 +1,8 @@
 //! A worker that is stopped while clients are connected.
 
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use crate::agent::Agent;
 use crate::client::{Client, call_text};
@@ -78,4 +80,44 @@ fn an_idle_worker_ends_at_once() {
     let mut server = host.start();
     server.stop();
     eventually("the worker ends", || server.has_ended());
+}
+
+#[test]
+fn restarts_under_load_fail_no_request() {
+    const RESTARTS: usize = 3;
+    let (host, directory) = Host::with_agent(30);
+    let _agent = Agent::start(&directory.tasks());
+    // Held here, as systemd does, while the workers come and go.
+    let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = socket.local_addr().unwrap();
+    let (over, answered) = (AtomicBool::new(false), AtomicUsize::new(0));
+    std::thread::scope(|threads| {
+        for pause_ms in [0, 0, 0, 1, 20, 300] {
+            let (over, answered) = (&over, &answered);
+            threads.spawn(move || {
+                let mut client = Client::connect(address);
+                while !over.load(Ordering::Relaxed) {
+                    client.send(call_text("/a", r#"{"command":"echo"}"#));
+                    let reply = client.reply();
+                    assert_eq!(reply.status, 200);
+                    answered.fetch_add(1, Ordering::Relaxed);
+                    if reply.header("connection") == Some("close") {
+                        client = Client::connect(address);
+                    }
+                    std::thread::park_timeout(Duration::from_millis(pause_ms));
+                }
+            });
+        }
+        for _ in 0..RESTARTS {
+            let mut server = host.start_on(socket.try_clone().unwrap());
+            let before = answered.load(Ordering::Relaxed);
+            eventually("requests are answered", || before + 100 < answered.load(Ordering::Relaxed));
+            server.stop();
+            eventually("the worker ends", || server.has_ended());
+        }
+        let _server = host.start_on(socket.try_clone().unwrap());
+        let before = answered.load(Ordering::Relaxed);
+        eventually("requests are answered", || before + 100 < answered.load(Ordering::Relaxed));
+        over.store(true, Ordering::Relaxed);
+    });
 }

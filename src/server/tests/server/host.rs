@@ -84,7 +84,11 @@ impl Host {
 
     /// A worker that serves this host.
     pub(crate) fn start(&self) -> Server {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        self.start_on(TcpListener::bind("127.0.0.1:0").unwrap())
+    }
+
+    /// A worker that serves this host on a socket that others may hold, too.
+    pub(crate) fn start_on(&self, listener: TcpListener) -> Server {
         let address = listener.local_addr().unwrap();
         let root = self.root.path();
         let arguments = Arguments::parse_from([

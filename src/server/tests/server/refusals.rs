@@ -80,6 +80,31 @@ fn a_body_over_the_limit_is_refused_by_its_announcement() {
 }
 
 #[test]
+fn a_client_that_asks_first_is_refused_first() {
+    let (host, _) = Host::with_agent(30);
+    let server = host.start();
+    let mut client = Client::connect(server.address);
+    client.send(post("Expect: 100-continue\r\nContent-Length: 1048577\r\n", ""));
+    assert_eq!(client.reply().failure(), (413, "BODY_TOO_LARGE".to_owned()));
+    let mut client = Client::connect(server.address);
+    client.send(post("Expect: 100-continue\r\nContent-Length: 2\r\n", ""));
+    assert_eq!(client.reply().status, 100);
+    client.send("{}");
+    assert_eq!(client.reply().failure(), (400, "BAD_REQUEST".to_owned()));
+}
+
+#[test]
+fn a_head_over_the_limit_is_refused() {
+    let (host, _) = Host::with_agent(30);
+    let server = host.start();
+    let mut client = Client::connect(server.address);
+    client.try_send(post(&format!("X: {}\r\n", "x".repeat(100_000)), "").as_bytes());
+    assert_eq!(client.reply().status, 431);
+    let long = format!("GET /{} HTTP/1.1\r\nHost: localhost\r\n\r\n", "a".repeat(9000));
+    assert_eq!(exchange(server.address, long).failure(), (414, "BAD_REQUEST".to_owned()));
+}
+
+#[test]
 fn a_client_that_still_sends_sees_why_it_is_refused() {
     let (host, _) = Host::with_agent(30);
     let server = host.start();

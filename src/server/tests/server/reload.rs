@@ -87,7 +87,8 @@ fn a_waiting_task_survives_the_end_of_its_deployment() {
     client.send(call_text("/a", ECHO));
     eventually("the task is written", || !queue_files(&directory.tasks()).is_empty());
     host.configure(&config(&[]));
-    eventually("the agent is gone", || call(server.address, "/a", ECHO).status == 404);
+    let is_there = || call(server.address, "/a", r#"{"command":"unknown"}"#).json();
+    eventually("the agent is gone", || is_there()["code"] == "NOT_FOUND");
     agent.wake();
     assert_eq!(client.reply().status, 200);
 }
