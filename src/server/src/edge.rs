@@ -108,7 +108,7 @@ async fn call(
         Ok(admitted) => admitted,
         Err(refused) => {
             tracing::debug!(AGENT = %agent.id(), "refused: {refused}");
-            let is_unread = !matches!(refused, Refusal::Body(_)) && has_large_body(&parts.headers);
+            let is_unread = !matches!(refused, Refusal::Call(_)) && has_large_body(&parts.headers);
             return reply::refusal(&refused, None, reader(parts), is_unread);
         }
     };

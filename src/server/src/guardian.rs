@@ -3,6 +3,7 @@
 //! The only maker of [`Admitted`]. Does not route, and knows no status codes.
 
 mod body;
+mod call;
 mod host;
 mod identity;
 
@@ -13,7 +14,8 @@ use ploinky_contract::limits::{BODY_TIMEOUT, REQUEST_MAX_BYTES, URI_MAX_BYTES};
 use ploinky_contract::{CommandName, Domain, UserId};
 use serde_json::value::RawValue;
 
-pub(crate) use self::body::{BodyError, ReadError};
+pub(crate) use self::body::ReadError;
+pub(crate) use self::call::CallError;
 pub(crate) use self::host::HostError;
 use crate::refusal::Refusal;
 
@@ -88,7 +90,7 @@ pub(crate) async fn admit(_proof: &Head, parts: &Parts, body: Body) -> Result<Ad
         return Err(Refusal::Read(ReadError::TooLarge { limit: REQUEST_MAX_BYTES }));
     }
     let bytes = body::read(body, REQUEST_MAX_BYTES, BODY_TIMEOUT).await.map_err(Refusal::Read)?;
-    let (command, params) = body::parse(&bytes).map_err(Refusal::Body)?;
+    let (command, params) = call::parse(&bytes).map_err(Refusal::Call)?;
     Ok(Admitted { user: identity::user(), command, params })
 }
 
@@ -180,7 +182,7 @@ mod tests {
         let large = to_a().method("POST").header("content-length", "1048577");
         assert!(matches!(call(large, "x").await, Err(Refusal::Read(ReadError::TooLarge { .. }))));
         let broken = to_a().method("POST").header("content-length", "1");
-        assert!(matches!(call(broken, "x").await, Err(Refusal::Body(_))));
+        assert!(matches!(call(broken, "x").await, Err(Refusal::Call(_))));
     }
 
     #[tokio::test]

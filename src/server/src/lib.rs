@@ -7,7 +7,7 @@
 //!  routes        Head, path        → Target           (reload replaces the table)
 //!  orchestrator  Admitted          → Ticket → Outcome or Refusal
 //!  static_files  path, conditions  → Found
-//!  reply         Outcome, Found, Refusal → Response   the only file that knows status codes
+//!  reply         Outcome, Found, Refusal → Response   the only module that knows status codes
 //! ```
 //!
 //! One thread turns the event loop and makes the small system calls of the queue in line. The process has no

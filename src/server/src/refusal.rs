@@ -9,7 +9,7 @@ use ploinky_contract::limits::{IN_FLIGHT_PER_AGENT, URI_MAX_BYTES};
 use ploinky_contract::{CommandName, TaskId};
 use ploinky_queue::{BadResult, SubmitError};
 
-use crate::guardian::{BodyError, HostError, ReadError};
+use crate::guardian::{CallError, HostError, ReadError};
 
 /// Why a request gets no result.
 #[derive(Debug, thiserror::Error)]
@@ -45,9 +45,9 @@ pub(crate) enum Refusal {
     /// The body could not be read.
     #[error("{0}")]
     Read(ReadError),
-    /// The body is no request.
+    /// The body is no call.
     #[error("{0}")]
-    Body(BodyError),
+    Call(CallError),
     /// Nothing is deployed there.
     #[error("nothing is deployed at this path")]
     NothingThere,

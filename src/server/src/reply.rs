@@ -1,6 +1,9 @@
-//! From an outcome, a file or a refusal to the response: the only file that knows status codes.
+//! From an outcome, a file or a refusal to the response: the only module that knows status codes.
 //!
 //! The caller gets a stable `code` and a sentence; a status from 500 on never describes our insides.
+
+mod file;
+mod page;
 
 use axum::body::Body;
 use axum::response::Response;
@@ -11,18 +14,16 @@ use ploinky_queue::{BadResult, Outcome, RecordError, TaskError, code};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
+pub(crate) use self::file::found;
+use self::page::page;
 use crate::guardian::ReadError;
 use crate::refusal::Refusal;
-use crate::static_files::{Content, Found, Version};
 
 const TASK_ID: HeaderName = HeaderName::from_static("task-id");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
-const HTML: HeaderValue = HeaderValue::from_static("text/html; charset=utf-8");
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 const NO_SNIFF: HeaderValue = HeaderValue::from_static("nosniff");
 const CLOSE: HeaderValue = HeaderValue::from_static("close");
-/// A file may be kept, but is asked for again each time.
-const REVALIDATE: HeaderValue = HeaderValue::from_static("no-cache");
 
 /// Who reads a refusal.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -105,46 +106,6 @@ pub(crate) fn refusal(
     response
 }
 
-/// The response to a request for a file.
-pub(crate) fn found(found: Found) -> Response {
-    match found {
-        Found::File { version, media_type, length, part, content } => {
-            let mut response = Response::new(match content {
-                Content::None => Body::empty(),
-                Content::Short(bytes) => Body::from(bytes),
-                Content::Long(body) => Body::new(body),
-            });
-            let announced = part.map_or(length, |(first, last)| last - first + 1);
-            let headers = response.headers_mut();
-            // An answer to HEAD names the length that GET would give.
-            headers.insert(header::CONTENT_LENGTH, HeaderValue::from(announced));
-            put(headers, header::CONTENT_TYPE, &media_type);
-            put_version(headers, &version);
-            headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
-            if let Some((first, last)) = part {
-                put(headers, header::CONTENT_RANGE, &format!("bytes {first}-{last}/{length}"));
-                *response.status_mut() = StatusCode::PARTIAL_CONTENT;
-            }
-            response
-        }
-        Found::Unchanged(version) => {
-            let mut response = empty(StatusCode::NOT_MODIFIED);
-            put_version(response.headers_mut(), &version);
-            response
-        }
-        Found::Unsatisfiable { length } => {
-            let mut response = empty(StatusCode::RANGE_NOT_SATISFIABLE);
-            put(response.headers_mut(), header::CONTENT_RANGE, &format!("bytes */{length}"));
-            response
-        }
-        Found::Directory { location } => {
-            let mut response = empty(StatusCode::PERMANENT_REDIRECT);
-            put(response.headers_mut(), header::LOCATION, &location);
-            response
-        }
-    }
-}
-
 /// The response to a probe.
 pub(crate) fn health(instance: u16) -> Response {
     json(StatusCode::OK, format!(r#"{{"status":"ok","instance":{instance}}}"#).into_bytes())
@@ -158,7 +119,7 @@ fn said(refusal: &Refusal) -> Said {
         | Refusal::Connect
         | Refusal::Framing
         | Refusal::Upgrade
-        | Refusal::Body(_)
+        | Refusal::Call(_)
         | Refusal::Read(ReadError::Broken(_)) => plain(StatusCode::BAD_REQUEST, "BAD_REQUEST"),
         Refusal::UriTooLong => plain(StatusCode::URI_TOO_LONG, "BAD_REQUEST"),
         Refusal::Method { .. } => plain(StatusCode::METHOD_NOT_ALLOWED, "METHOD_NOT_ALLOWED"),
@@ -235,45 +196,6 @@ fn json(status: StatusCode, bytes: Vec<u8>) -> Response {
     response
 }
 
-fn page(status: StatusCode, message: &str) -> Response {
-    let title = status.canonical_reason().unwrap_or("Error");
-    let number = status.as_str();
-    let message = escaped(message);
-    let text = format!(
-        "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n<title>{number} {title}</title>\n\
-         <h1>{number} {title}</h1>\n<p>{message}.</p>\n</html>\n"
-    );
-    let mut response = Response::new(Body::from(text));
-    *response.status_mut() = status;
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HTML);
-    headers.insert(header::CACHE_CONTROL, NO_STORE);
-    headers.insert(header::X_CONTENT_TYPE_OPTIONS, NO_SNIFF);
-    headers.insert(
-        header::CONTENT_SECURITY_POLICY,
-        HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'"),
-    );
-    response
-}
-
-fn empty(status: StatusCode) -> Response {
-    let mut response = Response::new(Body::empty());
-    *response.status_mut() = status;
-    response
-}
-
-fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
-}
-
-fn put_version(headers: &mut HeaderMap, version: &Version) {
-    let Version { etag, modified } = version;
-    put(headers, header::ETAG, etag);
-    put(headers, header::LAST_MODIFIED, &httpdate::fmt_http_date(*modified));
-    headers.insert(header::CACHE_CONTROL, REVALIDATE);
-    headers.insert(header::X_CONTENT_TYPE_OPTIONS, NO_SNIFF);
-}
-
 fn put_task_id(headers: &mut HeaderMap, id: TaskId) {
     put(headers, TASK_ID, id.as_str());
 }
@@ -309,7 +231,7 @@ mod tests {
     async fn every_refusal_has_its_status_and_its_code() {
         let too_long = RecordError::TooLong { length: 1, limit: 0 };
         let cannot = || io::Error::from_raw_os_error(5);
-        let body = crate::guardian::BodyError::NotUtf8;
+        let body = crate::guardian::CallError::NotUtf8;
         for (refused, status, code, facts) in [
             (Refusal::Host(crate::guardian::HostError::Missing), 400, "BAD_REQUEST", ""),
             (Refusal::Connect, 400, "BAD_REQUEST", "close"),
@@ -330,7 +252,7 @@ mod tests {
                 "BAD_REQUEST",
                 "close",
             ),
-            (Refusal::Body(body), 400, "BAD_REQUEST", ""),
+            (Refusal::Call(body), 400, "BAD_REQUEST", ""),
             (Refusal::NothingThere, 404, "NOT_FOUND", ""),
             (Refusal::UnknownCommand("a".parse().unwrap()), 404, "UNKNOWN_COMMAND", ""),
             (Refusal::Stopped, 503, "AGENT_STOPPED", ""),
@@ -393,15 +315,5 @@ mod tests {
         assert_eq!(response.headers()["cache-control"], "no-store");
         let (status, _, body) = shown(response).await;
         assert_eq!((status, body), (200, format!(r#"{{"success":true,"data":{value}}}"#)));
-    }
-
-    #[tokio::test]
-    async fn a_page_shows_no_markup_of_the_client() {
-        let refused = Refusal::Method {
-            method: http::Method::from_bytes(b"A&B").unwrap(),
-            allowed: "<script>",
-        };
-        let (_, _, body) = shown(page(StatusCode::NOT_FOUND, &refused.to_string())).await;
-        assert!(body.contains("A&amp;B is not answered here; use &lt;script&gt;."), "{body}");
     }
 }
