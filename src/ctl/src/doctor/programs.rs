@@ -38,6 +38,10 @@ fn version(
         }
         Err(e) => return fail(format!("`{program} --version` cannot be run: {e}"), fix),
     };
+    if finished.code != Some(0) {
+        let said = finished.stderr.lines().next().unwrap_or("nothing");
+        return fail(format!("`{program} --version` failed and said: {said}"), fix);
+    }
     let found = finished
         .stdout
         .strip_prefix(prefix)
@@ -69,29 +73,38 @@ pub(super) fn quadlet(machine: &dyn Machine) -> Said {
         }
         Ok(_) | Err(_) => {}
     }
-    match machine.run(&[GENERATOR, "--dryrun"], &[("QUADLET_UNIT_DIRS", QUADLET)]) {
-        Err(e) => fail(format!("the generator of Podman cannot be run: {e}"), "reinstall Podman"),
-        Ok(finished) => match finished.stderr.lines().find_map(complaint) {
-            Some(line) => fail(
-                format!("Podman does not accept a unit of an agent: {line}"),
-                "deploy that agent again; a drop-in of yours may be the cause",
-            ),
-            None if finished.code == Some(0) => ok("Podman accepts the units of all agents"),
-            None => fail(
-                "the generator of Podman does not accept the units of agents",
-                format!("run `QUADLET_UNIT_DIRS={QUADLET} {GENERATOR} --dryrun`"),
-            ),
-        },
+    let finished = match machine.run(&[GENERATOR, "--dryrun"], &[("QUADLET_UNIT_DIRS", QUADLET)]) {
+        Ok(finished) => finished,
+        Err(e) => {
+            return fail(format!("the generator of Podman cannot be run: {e}"), "reinstall Podman");
+        }
+    };
+    let lines: Vec<&str> = finished.stderr.lines().map(without_name).collect();
+    let line_with = |word: &str| lines.iter().find(|line| line.starts_with(word));
+    if let Some(line) = line_with("converting") {
+        return fail(
+            format!("Podman does not accept the unit of an agent: {line}"),
+            "deploy that agent again; a drop-in of yours may be the cause",
+        );
+    }
+    if finished.code != Some(0) {
+        return fail(
+            "the generator of Podman does not accept the units of agents",
+            format!("run `QUADLET_UNIT_DIRS={QUADLET} {GENERATOR} --dryrun`"),
+        );
+    }
+    match line_with("Warning") {
+        None => ok("Podman accepts the units of all agents"),
+        Some(line) => warn(
+            format!("Podman accepts the units of all agents, but says: {line}"),
+            "change what it names in the agent's manifest, and deploy the agent again",
+        ),
     }
 }
 
-/// What the generator says against a unit, without its own name before it.
-fn complaint(line: &str) -> Option<&str> {
-    let text = line.split_once("]: ").map_or(line, |(_generator, text)| text).trim();
-    let complains = ["unsupported", "converting", "error", "invalid", "failed", "warning"]
-        .iter()
-        .any(|word| text.to_ascii_lowercase().contains(word));
-    complains.then_some(text)
+/// A line of the generator without its own name before it.
+fn without_name(line: &str) -> &str {
+    line.split_once("]: ").map_or(line, |(_generator, text)| text).trim()
 }
 
 #[cfg(test)]
@@ -108,6 +121,8 @@ mod tests {
         assert_eq!(podman(&machine).message, "Podman 4.9.3 is too old; 5 or later is needed");
         machine.program("podman --version", 0, "hello\n", "");
         assert_eq!(podman(&machine).verdict, Verdict::Fail);
+        machine.program("podman --version", 125, "", "Error: no home\nx\n");
+        assert_eq!(podman(&machine).message, "`podman --version` failed and said: Error: no home");
         machine.program("podman --version", 0, "podman version 5.4.2\n", "");
         assert_eq!(podman(&machine), ok("Podman 5.4.2"));
         machine.program("systemctl --version", 0, "systemd 252 (252.1-1)\n+PAM", "");
@@ -127,12 +142,18 @@ mod tests {
             1,
             "",
             "quadlet-generator[9]: Loading source unit file /etc/x.container\n\
+             quadlet-generator[9]: Warning: x.container specifies the image \"x\"\n\
              quadlet-generator[9]: converting \"x.container\": unsupported key 'Foo' in group 'Container'\n",
         );
         assert_eq!(
             quadlet(&machine).message,
-            "Podman does not accept a unit of an agent: converting \"x.container\": unsupported key 'Foo' in group 'Container'"
+            "Podman does not accept the unit of an agent: converting \"x.container\": unsupported key 'Foo' in group 'Container'"
         );
+        machine.program(&format!("{GENERATOR} --dryrun"), 1, "", "quadlet-generator[9]: panic\n");
+        assert_eq!(quadlet(&machine).verdict, Verdict::Fail);
+        let warning = "quadlet-generator[9]: Warning: x.container specifies the image \"x\"\n";
+        machine.program(&format!("{GENERATOR} --dryrun"), 0, "", warning);
+        assert_eq!(quadlet(&machine).verdict, Verdict::Warn);
         machine.program(&format!("{GENERATOR} --dryrun"), 0, "---x.service---\n", "");
         assert_eq!(quadlet(&machine), ok("Podman accepts the units of all agents"));
     }
