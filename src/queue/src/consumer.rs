@@ -1,5 +1,7 @@
 //! The agent's side of its queue: claim, complete or fail, recover.
 
+mod recovery;
+
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::Path;
@@ -10,6 +12,7 @@ use rustix::fs::{AtFlags, Dir, Mode, OFlags, mkdirat, openat, unlinkat};
 use rustix::io::Errno;
 use serde_json::value::RawValue;
 
+pub use self::recovery::Recovered;
 use crate::directories::{DIRECTORY, Directories, OpenError, exists, unless_absent};
 use crate::lock::{PROBES_END, RUNNER, lock_within, try_lock};
 use crate::publish::{Recorded, publish};
@@ -69,17 +72,6 @@ pub enum NotClaimed {
     Unreadable(RecordError),
 }
 
-/// What a new runner found of the one before.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub struct Recovered {
-    /// Tasks that have the outcome `AGENT_CRASHED` now.
-    pub crashed: usize,
-    /// Locks of tasks that were over.
-    pub released: usize,
-    /// Tasks whose outcome could not be published: recover again before any work.
-    pub left: usize,
-}
-
 impl Consumer {
     /// Opens the queue at `tasks` without following links. `boot_id` is that of [`crate::boot_id`].
     ///
@@ -101,46 +93,6 @@ impl Consumer {
         }
         let directory = openat(locks, RUNNER, DIRECTORY | OFlags::RDONLY, Mode::empty())?;
         Ok(lock_within(&directory, PROBES_END)?.then_some(RunnerLock { _directory: directory }))
-    }
-
-    /// Ends what a runner left when it died. Only the runner may call this, before it claims.
-    ///
-    /// # Errors
-    /// When the locks cannot be listed.
-    pub fn recover(&self) -> io::Result<Recovered> {
-        let mut recovered = Recovered::default();
-        for id in ids_in(&self.directories.locks, usize::MAX)? {
-            match self.recover_task(id) {
-                Ok(Some(true)) => recovered.crashed += 1,
-                Ok(Some(false)) => recovered.released += 1,
-                Ok(None) => {}
-                Err(_) => recovered.left += 1,
-            }
-        }
-        Ok(recovered)
-    }
-
-    /// `None`: somebody lives who holds it. `true`: it got an outcome just now.
-    fn recover_task(&self, id: TaskId) -> io::Result<Option<bool>> {
-        let Directories { requests, locks, .. } = &self.directories;
-        let lock = match openat(locks, id.as_str(), DIRECTORY | OFlags::RDONLY, Mode::empty()) {
-            Ok(lock) => lock,
-            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok(None),
-            Err(e) => return Err(e.into()),
-        };
-        if !try_lock(&lock)? {
-            return Ok(None);
-        }
-        let is_lost = !self.directories.has_outcome(id)? && exists(requests, id)?;
-        if is_lost {
-            let crashed = TaskError::new(
-                code::AGENT_CRASHED,
-                "the agent ended while the task ran; whether it had effects is unknown",
-            );
-            publish(&self.directories.errors, id, &crashed.encode(id), RESULT_MODE)?;
-        }
-        self.unlock(id)?;
-        Ok(Some(is_lost))
     }
 
     /// Tasks that wait, in the order of their submission. Tasks for which `skip` holds are not looked at.
@@ -179,12 +131,21 @@ impl Consumer {
     /// # Errors
     /// When the queue cannot be read or written. The task is not ours then.
     pub fn claim(&self, id: TaskId) -> io::Result<Claimed> {
-        let Directories { requests, locks, .. } = &self.directories;
-        match mkdirat(locks, id.as_str(), LOCK_MODE) {
+        match mkdirat(&self.directories.locks, id.as_str(), LOCK_MODE) {
             Ok(()) => {}
             Err(Errno::EXIST) => return Ok(Claimed::Not(NotClaimed::Taken)),
             Err(e) => return Err(e.into()),
         }
+        let claimed = self.claim_locked(id);
+        if claimed.is_err() {
+            // It has not started, so that it may be tried again.
+            self.unlock(id).ok();
+        }
+        claimed
+    }
+
+    fn claim_locked(&self, id: TaskId) -> io::Result<Claimed> {
+        let Directories { requests, locks, .. } = &self.directories;
         let lock = match openat(locks, id.as_str(), DIRECTORY | OFlags::RDONLY, Mode::empty()) {
             Ok(lock) => lock,
             // The server cleaned the task in this moment.
@@ -207,10 +168,7 @@ impl Consumer {
                 return Ok(Claimed::Not(NotClaimed::Taken));
             }
             Err(BadResult::Record(e)) => Err(e),
-            Err(e) => {
-                self.unlock(id)?;
-                return Err(io::Error::other(e));
-            }
+            Err(e) => return Err(io::Error::other(e)),
         };
         let (head, bytes) = match decoded {
             Ok((head, bytes)) if head.id == id => (head, bytes),
@@ -220,16 +178,11 @@ impl Consumer {
                 return Ok(Claimed::Not(NotClaimed::Unreadable(why)));
             }
         };
-        let claim = Claim {
-            id,
-            command: head.command,
-            deadline_boot_ns: head.deadline_boot_ns,
-            bytes,
-            _lock: lock,
-        };
-        let stale = if !head.is_of_boot {
+        let RequestHead { id: _, command, seq: _, deadline_boot_ns, is_of_boot } = head;
+        let claim = Claim { id, command, deadline_boot_ns, bytes, _lock: lock };
+        let stale = if !is_of_boot {
             TaskError::new(code::CANCELLED, "the host was started anew before the task ran")
-        } else if head.deadline_boot_ns <= boottime_ns() {
+        } else if deadline_boot_ns <= boottime_ns() {
             TaskError::new(code::DEADLINE, "the time of the task was over before it could run")
         } else {
             return Ok(Claimed::Ours(claim));
@@ -448,30 +401,6 @@ mod tests {
         let expected: Vec<TaskId> = numbers.iter().map(|number| queue.submit(*number)).collect();
         assert_eq!(queue.consumer.waiting(&|_| false).unwrap(), expected);
         assert_eq!(queue.consumer.waiting(&|known| known != id(7)).unwrap(), [id(7)]);
-    }
-
-    #[test]
-    fn a_task_whose_runner_died_has_crashed() {
-        let queue = Scratch::new();
-        let [lost, done, gone] = [1, 2, 3].map(|number| queue.submit(number));
-        drop(queue.claim(lost));
-        let claim = queue.claim(done);
-        queue.producer.give_up(done, &TaskError::new(code::DEADLINE, "late")).unwrap();
-        drop(claim);
-        drop(queue.claim(gone));
-        queue.producer.clean(gone).ok();
-        std::fs::create_dir_all(queue.path("locks", gone.as_str())).unwrap();
-        std::fs::create_dir(queue.path("locks", RUNNER)).unwrap();
-        std::fs::create_dir(queue.path("locks", "junk")).unwrap();
-        let held = queue.submit(4);
-        let claim = queue.claim(held);
-        let recovered = queue.another_consumer().recover().unwrap();
-        assert_eq!(recovered, Recovered { crashed: 1, released: 2, left: 0 });
-        assert!(queue.outcome(lost).unwrap().starts_with("AGENT_CRASHED: "));
-        assert_eq!(queue.outcome(done).as_deref(), Some("DEADLINE: late"));
-        assert_eq!(queue.names("locks"), [RUNNER, held.as_str(), "junk"]);
-        assert!(matches!(queue.consumer.claim(lost).unwrap(), Claimed::Not(NotClaimed::Taken)));
-        queue.consumer.complete(&claim, &raw("1")).unwrap();
     }
 
     #[test]

@@ -102,3 +102,30 @@ pub(crate) fn fd_path<'a>(
 pub(crate) const fn fd_path_buffer() -> [u8; FD_PATH_BYTES] {
     [0; FD_PATH_BYTES]
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::directories::DIRECTORY;
+    use crate::scratch::id;
+
+    type Publish = fn(&OwnedFd, TaskId, &[u8], Mode) -> io::Result<Recorded>;
+
+    #[test]
+    fn both_ways_never_replace_a_file_and_leave_nothing_else() {
+        for way in [publish as Publish, publish_by_rename] {
+            let directory = tempfile::tempdir().unwrap();
+            let fd = openat(CWD, directory.path(), DIRECTORY, Mode::empty()).unwrap();
+            let mode = Mode::from_raw_mode(0o644);
+            assert_eq!(way(&fd, id(1), b"first", mode).unwrap(), Recorded::Made);
+            assert_eq!(way(&fd, id(1), b"second", mode).unwrap(), Recorded::AlreadySo);
+            let names: Vec<_> = std::fs::read_dir(directory.path())
+                .unwrap()
+                .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+                .collect();
+            assert_eq!(names, [id(1).as_str()]);
+            let file = directory.path().join(id(1).as_str());
+            assert_eq!(std::fs::read(file).unwrap(), b"first");
+        }
+    }
+}
