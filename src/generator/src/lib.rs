@@ -8,12 +8,13 @@
 //! file system only, bounds what it reads, and falls back to the defaults: a broken file must not keep the
 //! host from answering.
 
+mod log;
 mod settings;
 mod units;
 
 use std::ffi::OsString;
-use std::fmt;
 use std::io::Write;
+use std::num::NonZeroUsize;
 use std::path::Path;
 use std::process::ExitCode;
 use std::thread::available_parallelism;
@@ -21,39 +22,37 @@ use std::thread::available_parallelism;
 use ploinky_contract::exit;
 use ploinky_contract::paths::{STATE, StateDir};
 
+use crate::log::Log;
+
 /// The process: `ploinky-generator NORMAL-DIR [EARLY-DIR LATE-DIR]`.
 pub fn main() -> ExitCode {
     let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
-    let cores = available_parallelism().map_or(1, std::num::NonZeroUsize::get);
-    run(&arguments, &StateDir::new(STATE), cores, &mut std::io::stderr())
+    let cores = available_parallelism().map_or(1, NonZeroUsize::get);
+    let (mut kernel, mut stderr) = (log::kernel().ok(), std::io::stderr());
+    let kernel = kernel.as_mut().map(|kernel| kernel as &mut dyn Write);
+    run(&arguments, &StateDir::new(STATE), cores, &mut Log::new(kernel, &mut stderr))
 }
 
 /// The generator over another state directory, number of cores and log.
-fn run(arguments: &[OsString], state: &StateDir, cores: usize, log: &mut dyn Write) -> ExitCode {
+fn run(arguments: &[OsString], state: &StateDir, cores: usize, log: &mut Log<'_>) -> ExitCode {
     let normal = match arguments {
         [normal] | [normal, _, _] => Path::new(normal),
         [] | [_, _] | [_, _, _, ..] => {
-            say(log, &"usage: ploinky-generator NORMAL-DIR [EARLY-DIR LATE-DIR]");
+            log.say(&"usage: ploinky-generator NORMAL-DIR [EARLY-DIR LATE-DIR]");
             return ExitCode::from(exit::USAGE);
         }
     };
     let settings = settings::read(&state.config()).unwrap_or_else(|e| {
-        say(log, &format_args!("{}; the default settings are used", chain(&e)));
+        log.say(&format_args!("{}; the default settings are used", chain(&e)));
         ploinky_contract::Settings::default()
     });
     match units::write(normal, &units::wanted(&settings, cores)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(e) => {
-            say(log, &chain(&e));
+            log.say(&chain(&e));
             ExitCode::from(exit::REFUSED)
         }
     }
-}
-
-/// One line to the log, which systemd connects to the journal or the kernel's buffer.
-fn say(log: &mut dyn Write, text: &dyn fmt::Display) {
-    // Nobody is left to be told when the log itself is gone.
-    drop(writeln!(log, "ploinky-generator: {text}"));
 }
 
 fn chain(error: &dyn std::error::Error) -> String {
@@ -101,7 +100,8 @@ mod tests {
             let at = |name: &str| self.directory.path().join(name);
             let arguments = ["normal", "early", "late"].map(|name| at(name).into_os_string());
             let mut log = Vec::new();
-            let code = run(&arguments, &StateDir::new(at("state")), 2, &mut log);
+            let state = StateDir::new(at("state"));
+            let code = run(&arguments, &state, 2, &mut Log::new(None, &mut log));
             let mut found = BTreeMap::new();
             for name in ["normal", "early", "late"] {
                 list(&at(name), &at("normal"), &mut found);
@@ -229,7 +229,8 @@ mod tests {
         let mut log = Vec::new();
         let normal = machine.directory.path().join("normal").into_os_string();
         let state = StateDir::new(machine.directory.path().join("state"));
-        assert_eq!(run(&[normal], &state, 1, &mut log), ExitCode::from(exit::REFUSED));
+        let code = run(&[normal], &state, 1, &mut Log::new(None, &mut log));
+        assert_eq!(code, ExitCode::from(exit::REFUSED));
         assert!(String::from_utf8(log).unwrap().contains("cannot make"));
     }
 
@@ -238,7 +239,8 @@ mod tests {
         let state = StateDir::new("/nonexistent");
         for count in [0, 2, 4] {
             let arguments = vec![OsString::from("/nonexistent"); count];
-            assert_eq!(run(&arguments, &state, 1, &mut Vec::new()), ExitCode::from(exit::USAGE));
+            let code = run(&arguments, &state, 1, &mut Log::new(None, &mut Vec::new()));
+            assert_eq!(code, ExitCode::from(exit::USAGE));
         }
     }
 }
