@@ -3,9 +3,11 @@
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
-use ploinky_contract::TaskId;
 use ploinky_contract::limits::RESULT_MAX_BYTES;
+use ploinky_contract::{TaskId, UserId};
+use ploinky_queue::{Producer, Request, Submitter, boot_id, boottime_ns};
 use rustix::fs::{CWD, FileType, Mode, mknodat};
+use serde_json::value::RawValue;
 
 use crate::agent::{Agent, Trick};
 use crate::client::{Client, call, call_text, exchange};
@@ -230,4 +232,49 @@ fn put(tasks: &Path, id: TaskId, text: &str) {
     let staged = tasks.join("responses/.staged");
     std::fs::write(&staged, text).unwrap();
     std::fs::rename(staged, tasks.join("responses").join(id.as_str())).unwrap();
+}
+
+#[test]
+fn what_a_dead_worker_left_is_removed() {
+    let (host, directory) = Host::with_agent(30);
+    let _servers = [host.start(), host.start()];
+    let producer = Producer::open(&directory.tasks()).unwrap();
+    let request = Request {
+        id: TaskId::from_random([7; 16]),
+        command: "echo".parse().unwrap(),
+        params: vec![RawValue::from_string(r#""InternetUser""#.to_owned()).unwrap()],
+        owner: UserId::internet_user(),
+        seq: boottime_ns(),
+        deadline_boot_ns: boottime_ns() + 1_000_000_000_000,
+        boot_id: boot_id().unwrap(),
+        submitter: Submitter { instance: 1, invocation: "0".repeat(32) },
+        attempt: 1,
+    };
+    producer.submit(&request).unwrap();
+    assert_eq!(queue_files(&directory.tasks()).len(), 1);
+    eventually("the queue is clean", || queue_files(&directory.tasks()).is_empty());
+}
+
+#[test]
+fn workers_that_share_an_agent_do_not_mix_up_results() {
+    let (host, directory) = Host::with_agent(30);
+    let servers = [host.start(), host.start()];
+    let _agent = Agent::start(&directory.tasks());
+    std::thread::scope(|threads| {
+        for (index, server) in servers.iter().enumerate() {
+            for thread in 0..4 {
+                threads.spawn(move || {
+                    for n in 0..25 {
+                        let own = format!("[{index},{thread},{n}]");
+                        let body = format!(r#"{{"command":"echo","params":[{own}]}}"#);
+                        let reply = call(server.address, "/a", &body);
+                        let expected =
+                            format!(r#"{{"success":true,"data":["InternetUser",{own}]}}"#);
+                        assert_eq!(reply.text(), expected);
+                    }
+                });
+            }
+        }
+    });
+    eventually("the queue is clean", || queue_files(&directory.tasks()).is_empty());
 }
