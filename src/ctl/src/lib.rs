@@ -7,7 +7,7 @@
 //!                              └──► Stop     what could not be done, why, what to do; exit code
 //! ```
 //! It decides nothing about the host: each verb parses, asks the supervisor and prints. What it needs of the
-//! machine comes through [`machine::Machine`], so that all verbs run in tests without one.
+//! machine comes through the trait `machine::Machine`, so that all verbs run in tests without one.
 
 mod cli;
 mod command;
