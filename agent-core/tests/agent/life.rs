@@ -80,6 +80,35 @@ fn a_task_whose_runner_was_killed_has_crashed_and_does_not_run_again() {
 }
 
 #[test]
+fn through_many_crashes_every_task_has_one_outcome_and_runs_at_most_once() {
+    let mut agent = Agent::prepare(SCRIPT);
+    agent.put("run.sh", "echo $TASK_ID >> runs; echo \"id $TASK_ID\"");
+    let mut ids = Vec::new();
+    for round in 1..=8 {
+        ids.extend((0..20).map(|_| agent.submit(&[])));
+        agent.start_only();
+        // Killed at another place in each round: after some tasks were run, in the middle of others.
+        let runs = || std::fs::read_to_string(agent.code("runs")).unwrap_or_default();
+        agent.wait_for("some tasks run", || round * 12 <= runs().lines().count());
+        agent.signal(Signal::KILL);
+        agent.ended();
+    }
+    agent.start();
+    let outcomes: Vec<(String, String)> =
+        ids.iter().map(|id| (id.to_string(), agent.outcome(*id))).collect();
+    let runs = std::fs::read_to_string(agent.code("runs")).unwrap();
+    let mut seen = std::collections::BTreeSet::new();
+    for id in runs.lines() {
+        assert!(seen.insert(id), "task {id} ran twice");
+    }
+    for (id, outcome) in outcomes {
+        let crashed = outcome.starts_with("AGENT_CRASHED: ");
+        let done = outcome == format!("\"id {id}\"") && seen.contains(id.as_str());
+        assert!(crashed || done, "{id}: {outcome}");
+    }
+}
+
+#[test]
 fn sigterm_lets_running_tasks_end_and_starts_no_others() {
     let mut agent = Agent::prepare(r#""concurrency":1,"commands":{"run":"run.sh"}"#);
     agent.put("run.sh", "echo $$ > pid; while [ ! -e go ]; do sleep 0.02; done; echo done");
