@@ -53,16 +53,22 @@ pub(crate) enum ConfigStoreError {
 }
 
 impl ConfigStore {
-    /// Reads the file; makes one with the default configuration if there is none.
+    /// Reads the file; makes one with the default configuration if there is none. `has_agents` tells whether
+    /// any agent has a directory: then a missing file is a lost one, and an empty configuration in its place
+    /// would remove them all.
     ///
     /// # Errors
     /// When the default cannot be written. A broken file is no error: it is the store's problem.
-    pub(crate) fn open(path: PathBuf) -> Result<Self, ConfigStoreError> {
+    pub(crate) fn open(path: PathBuf, has_agents: bool) -> Result<Self, ConfigStoreError> {
         let mut store = Self { path, config: None, seen: None, problem: None, unapplied: false };
-        if let Ok(None) = state_file::read(&store.path, CONFIG_MAX_BYTES) {
-            store.write(Config::default())?;
-        } else {
-            store.look();
+        match state_file::read(&store.path, CONFIG_MAX_BYTES) {
+            Ok(None) if has_agents => {
+                let reason =
+                    "is missing although agents have directories; restore it from a backup";
+                store.broken(reason.to_owned(), None);
+            }
+            Ok(None) => store.write(Config::default())?,
+            Ok(Some(_)) | Err(_) => drop(store.look()),
         }
         Ok(store)
     }
@@ -199,7 +205,7 @@ mod tests {
     fn a_missing_file_is_made_with_the_default() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("config.json");
-        let store = ConfigStore::open(path.clone()).unwrap();
+        let store = ConfigStore::open(path.clone(), false).unwrap();
         assert_eq!(store.config(), Some(&Config::default()));
         assert_eq!(
             state_file::read(&path, 9999).unwrap().unwrap(),
@@ -212,7 +218,7 @@ mod tests {
     fn a_broken_file_keeps_the_last_good_configuration_and_is_not_written_over() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("config.json");
-        let mut store = ConfigStore::open(path.clone()).unwrap();
+        let mut store = ConfigStore::open(path.clone(), false).unwrap();
         let text = r#"{"domains":[],"deployments":[],"colour":"blue"}"#;
         put(&path, text);
         assert_eq!(store.look(), Seen::Broken);
@@ -241,7 +247,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("config.json");
         put(&path, "{");
-        let mut store = ConfigStore::open(path.clone()).unwrap();
+        let mut store = ConfigStore::open(path.clone(), false).unwrap();
         assert_eq!(store.config(), None);
         assert!(matches!(store.fresh(), Err(ConfigStoreError::Broken { .. })));
         put(&path, &Config::default().to_json());
@@ -249,10 +255,20 @@ mod tests {
     }
 
     #[test]
+    fn a_lost_file_does_not_become_an_empty_configuration() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("config.json");
+        let store = ConfigStore::open(path.clone(), true).unwrap();
+        assert_eq!(store.config(), None);
+        assert!(store.problem().unwrap().contains("is missing although agents have directories"));
+        assert!(!path.exists());
+    }
+
+    #[test]
     fn an_edit_by_hand_is_seen_before_it_could_be_overwritten() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("config.json");
-        let mut store = ConfigStore::open(path.clone()).unwrap();
+        let mut store = ConfigStore::open(path.clone(), false).unwrap();
         let mut edited = Config::default();
         edited.settings.metrics_retention = 30;
         put(&path, &edited.to_json());
@@ -267,7 +283,7 @@ mod tests {
     #[test]
     fn a_change_that_breaks_a_rule_is_not_written() {
         let dir = tempfile::tempdir().unwrap();
-        let mut store = ConfigStore::open(dir.path().join("config.json")).unwrap();
+        let mut store = ConfigStore::open(dir.path().join("config.json"), false).unwrap();
         let refused = store.change(|config| config.settings.port = 0).unwrap_err();
         assert!(matches!(refused, ConfigStoreError::Refused { .. }), "{refused}");
         assert_eq!(store.config(), Some(&Config::default()));

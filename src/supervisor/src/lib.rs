@@ -1,15 +1,80 @@
 //! The privileged service of Ploinky: desired state to units.
+//!
+//! ```text
+//!  ploinkyctl ── io.ploinky.Supervisor1 ──► verbs ──► authorize (root, or polkit)
+//!                                             │
+//!  an editor ──► config.json ──► watch ───►  lifecycle ◄──► config_store, uid_map, agent_tree
+//!                                             │              (what is wanted, on disk)
+//!                                  quadlet + unit_text       (manifest → unit; pure)
+//!                                             │
+//!                                           plan             (installed + wanted → steps; pure)
+//!                                             │
+//!                                           apply ──► unit_store ──► systemd ──► Quadlet ──► podman
+//! ```
+//!
+//! It runs no program, opens no network socket, knows no HTTP and no task. What it writes below
+//! `/etc/containers/systemd` is root's command line, so that every text on the way there is a parsed type, and
+//! the last step refuses what it would have to escape.
 
 mod accounts;
+mod agent_tree;
+mod apply;
+mod authorize;
 mod config_store;
+mod journal;
+mod lifecycle;
+mod options;
+mod plan;
+mod podman;
 pub mod quadlet;
+mod serve;
 mod state_file;
+mod systemd;
 mod tree;
 mod uid_map;
+mod unit_store;
 mod unit_text;
+mod verbs;
 mod watch;
 
-/// The process.
-pub fn main() -> std::process::ExitCode {
-    std::process::ExitCode::SUCCESS
+use std::process::ExitCode;
+
+use ploinky_contract::exit;
+
+use options::Command;
+
+/// The process: arguments, then the journal, then work.
+pub fn main() -> ExitCode {
+    let options = match Command::parse(std::env::args_os().skip(1)) {
+        Ok(Command::Serve(options)) => options,
+        Ok(Command::Version) => return say_version(),
+        Err(error) => return refuse_arguments(&error),
+    };
+    journal::start();
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            tracing::error!("cannot begin: {error}");
+            return ExitCode::from(exit::REFUSED);
+        }
+    };
+    match runtime.block_on(serve::serve(options)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("{}", lifecycle::chain(&error));
+            error.exit_code()
+        }
+    }
+}
+
+#[expect(clippy::print_stdout, reason = "the answer to --version")]
+fn say_version() -> ExitCode {
+    println!("ploinky-supervisor {}", env!("CARGO_PKG_VERSION"));
+    ExitCode::SUCCESS
+}
+
+#[expect(clippy::print_stderr, reason = "there is no journal before the arguments are known")]
+fn refuse_arguments(error: &options::UsageError) -> ExitCode {
+    eprintln!("error: {error}");
+    ExitCode::from(exit::USAGE)
 }

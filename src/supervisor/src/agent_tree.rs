@@ -1,0 +1,606 @@
+//! The directory of one deployed agent: made, replaced in one step, rolled back, removed.
+//!
+//! A redeployment exchanges `code` with `code.new` and keeps a record of it in `redeploy.json` until the
+//! configuration names the new release. That write is the one that decides: whoever finds the record later, at
+//! the end of the deployment or after a crash, asks [`AgentTree::settle`], which finishes or undoes it.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+use ploinky_contract::limits::MANIFEST_MAX_BYTES;
+use ploinky_contract::paths::{AgentDir, StateDir};
+use ploinky_contract::{AgentId, AgentName, DeployPath, Domain, Manifest, ManifestError, Service};
+use rustix::fs::{Mode, OFlags, RenameFlags};
+use rustix::io::Errno;
+use serde::{Deserialize, Serialize};
+
+use crate::accounts::{Accounts, Owner};
+use crate::state_file;
+use crate::tree::{self, TreeError, TreeWriter};
+
+const CODE: &str = "code";
+const STAGING: &str = "code.new";
+const RECORD: &str = "redeploy.json";
+/// Bytes of the record: a manifest as a JSON string, where a character may need six.
+const RECORD_MAX_BYTES: usize = 6 * MANIFEST_MAX_BYTES + 4096;
+/// Directories of the queue and their modes (sticky where the agent may write).
+const QUEUE: [(&str, u32); 5] = [
+    ("requests", 0o2750),
+    ("urgent", 0o2750),
+    ("responses", 0o3770),
+    ("errors", 0o3770),
+    ("locks", 0o3770),
+];
+
+/// Where the code of an agent comes from.
+#[derive(Debug)]
+pub(crate) enum Source {
+    /// A directory that a package installed.
+    Installed(PathBuf),
+    /// A tar archive in a file that the caller has open.
+    Archive(File),
+}
+
+/// One agent's directory.
+#[derive(Clone, Debug)]
+pub(crate) struct AgentTree {
+    dir: AgentDir,
+    accounts: Accounts,
+}
+
+/// Why the directory is not what was asked for.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum AgentTreeError {
+    /// The code was not taken.
+    #[error("the code was refused")]
+    Tree(#[source] TreeError),
+    /// The manifest was not taken.
+    #[error("manifest.json was refused")]
+    Manifest(#[source] ManifestError),
+    /// The manifest is no file that can be read.
+    #[error("cannot read the agent's manifest.json")]
+    ReadManifest(#[source] io::Error),
+    /// A directory without manifest needs a name.
+    #[error("there is no manifest.json, and no name was given")]
+    Nameless,
+    /// The directory of files to serve is not there.
+    #[error("manifest.json: `static`: there is no directory `{directory}`")]
+    NoStaticDirectory { directory: String },
+    /// The host did not let it be made.
+    #[error("cannot make {}", .path.display())]
+    Make { path: PathBuf, source: io::Error },
+    /// The host did not let it be replaced.
+    #[error("cannot replace the code in {}", .path.display())]
+    Replace { path: PathBuf, source: io::Error },
+    /// The host did not let it be removed.
+    #[error("cannot remove {}", .path.display())]
+    Remove { path: PathBuf, source: io::Error },
+}
+
+/// How to undo a replacement: written before it, removed after the decision.
+#[derive(Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+struct Record {
+    /// The release that is replaced.
+    from: Option<String>,
+    /// The release that replaces it.
+    to: String,
+    /// Inode of the `code` that is replaced: tells whether the exchange took place.
+    code_inode: u64,
+    /// Text of the manifest that is replaced.
+    manifest: String,
+}
+
+impl AgentTree {
+    /// The directory of the agent at `path` of `domain`, whether it exists or not.
+    pub(crate) fn new(
+        state: &StateDir,
+        domain: &Domain,
+        path: &DeployPath,
+        accounts: Accounts,
+    ) -> Self {
+        Self { dir: state.agent(domain, path), accounts }
+    }
+
+    /// Its paths.
+    pub(crate) fn dir(&self) -> &AgentDir {
+        &self.dir
+    }
+
+    /// The manifest of the code in force; `None` if there is no code.
+    ///
+    /// # Errors
+    /// When the directory is there but damaged.
+    pub(crate) fn manifest(&self) -> Result<Option<Manifest>, AgentTreeError> {
+        if !self.dir.code().is_dir() {
+            return Ok(None);
+        }
+        // The supervisor wrote it, with defaults spelt out: it may be longer than what was accepted.
+        let text = state_file::read(&self.dir.manifest(), 2 * MANIFEST_MAX_BYTES)
+            .map_err(AgentTreeError::ReadManifest)?;
+        text.map(|text| Manifest::parse(&text).map_err(AgentTreeError::Manifest)).transpose()
+    }
+
+    /// Fills the staging directory from `source`. Blocks for as long as that takes.
+    ///
+    /// # Errors
+    /// When an entry is refused; [`AgentTree::discard`] removes what was made.
+    pub(crate) fn stage(&self, source: Source) -> Result<(), AgentTreeError> {
+        let agent = self.make_agent_directory()?;
+        tree::remove(&agent, STAGING).map_err(|e| self.remove_error(STAGING, e))?;
+        let staging = self.make_directory(&agent, STAGING, 0o755, self.myself())?;
+        let mut writer = TreeWriter::new(staging);
+        match source {
+            Source::Installed(path) => tree::copy(&path, &mut writer),
+            Source::Archive(file) => tree::unpack(file, &mut writer),
+        }
+        .map_err(AgentTreeError::Tree)
+    }
+
+    /// The manifest of the staged code; that of plain files called `name` if it has none.
+    ///
+    /// # Errors
+    /// When the manifest is refused, or missing without a name, or its `static` is not there.
+    pub(crate) fn staged_manifest(
+        &self,
+        name: Option<&AgentName>,
+    ) -> Result<Manifest, AgentTreeError> {
+        let staging = self.dir.root().join(STAGING);
+        let text = state_file::read(&staging.join("manifest.json"), MANIFEST_MAX_BYTES)
+            .map_err(AgentTreeError::ReadManifest)?;
+        let manifest = match (text, name) {
+            (Some(text), _) => Manifest::parse(&text).map_err(AgentTreeError::Manifest)?,
+            (None, Some(name)) => Manifest::of_plain_files(name.clone()),
+            (None, None) => return Err(AgentTreeError::Nameless),
+        };
+        if let Service::Static { directory } = &manifest.service
+            && !is_inner_directory(&staging, directory)
+        {
+            return Err(AgentTreeError::NoStaticDirectory { directory: directory.clone() });
+        }
+        Ok(manifest)
+    }
+
+    /// Gives the staged code to its owner, makes it durable, and tells its fingerprint. Blocks.
+    ///
+    /// # Errors
+    /// When the host does not let it.
+    pub(crate) fn seal(&self, uid_first: Option<u32>) -> Result<String, AgentTreeError> {
+        let staging = open_directory(&self.dir.root().join(STAGING))
+            .map_err(|source| self.make_error(STAGING, source))?;
+        let owner = uid_first.map_or(self.myself(), |uid| Owner { uid, gid: uid });
+        tree::seal(staging.as_fd(), self.accounts, owner).map_err(AgentTreeError::Tree)
+    }
+
+    /// Puts the staged code and `manifest` in place of what is there. `from` is the release in force.
+    ///
+    /// # Errors
+    /// When a step fails; [`AgentTree::settle`] undoes those before it.
+    pub(crate) fn place(
+        &self,
+        manifest: &Manifest,
+        uid_first: Option<u32>,
+        from: Option<&str>,
+        to: &str,
+    ) -> Result<(), AgentTreeError> {
+        let agent = self.make_agent_directory()?;
+        if let Some(uid_first) = uid_first {
+            self.make_queue(&agent, uid_first)?;
+        }
+        let replace = |source: io::Error| AgentTreeError::Replace {
+            path: self.dir.root().to_owned(),
+            source,
+        };
+        match self.dir.code().symlink_metadata() {
+            Ok(code) => {
+                let old = state_file::read(&self.dir.manifest(), 2 * MANIFEST_MAX_BYTES)
+                    .map_err(replace)?
+                    .unwrap_or_default();
+                let record = Record {
+                    from: from.map(str::to_owned),
+                    to: to.to_owned(),
+                    code_inode: code.ino(),
+                    manifest: String::from_utf8_lossy(&old).into_owned(),
+                };
+                // Strings and numbers cannot fail to serialise.
+                let text = serde_json::to_string(&record).unwrap_or_default();
+                state_file::write(&self.record(), text.as_bytes(), 0o600).map_err(replace)?;
+                self.exchange(&agent).map_err(replace)?;
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let flags = RenameFlags::NOREPLACE;
+                rustix::fs::renameat_with(&agent, STAGING, &agent, CODE, flags)
+                    .map_err(|error| replace(error.into()))?;
+            }
+            Err(error) => return Err(replace(error)),
+        }
+        state_file::write(&self.dir.manifest(), manifest.to_json().as_bytes(), 0o644)
+            .map_err(replace)?;
+        // Only now may the workers and the container enter.
+        self.adjust(&agent, 0o2711, self.accounts.root_and_workers()).map_err(replace)?;
+        rustix::fs::fsync(&agent).map_err(|error| replace(error.into()))
+    }
+
+    /// Finishes a replacement if `release`, which the configuration names, is its result; undoes it otherwise.
+    /// Without one, only removes what was staged.
+    ///
+    /// # Errors
+    /// When the host does not let it; it can be tried again.
+    pub(crate) fn settle(&self, release: Option<&str>) -> Result<(), AgentTreeError> {
+        let replace = |source: io::Error| AgentTreeError::Replace {
+            path: self.dir.root().to_owned(),
+            source,
+        };
+        let agent = match open_directory(self.dir.root()) {
+            Ok(agent) => agent,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(replace(error)),
+        };
+        if let Some(bytes) = state_file::read(&self.record(), RECORD_MAX_BYTES).map_err(replace)? {
+            let record: Record =
+                serde_json::from_slice(&bytes).map_err(|e| replace(io::Error::other(e)))?;
+            let Record { from: _, to, code_inode, manifest } = record;
+            if release != Some(to.as_str()) {
+                let code = self.dir.code().symlink_metadata().map_err(replace)?;
+                if code.ino() != code_inode {
+                    self.exchange(&agent).map_err(replace)?;
+                }
+                state_file::write(&self.dir.manifest(), manifest.as_bytes(), 0o644)
+                    .map_err(replace)?;
+            }
+        }
+        tree::remove(&agent, STAGING).map_err(|e| self.remove_error(STAGING, e))?;
+        state_file::delete(&self.record()).map_err(|e| self.remove_error(RECORD, e))
+    }
+
+    /// Removes everything. The container must be gone. Blocks for as long as that takes.
+    ///
+    /// # Errors
+    /// When something cannot be removed; it can be tried again.
+    pub(crate) fn remove(&self) -> Result<(), AgentTreeError> {
+        let root = self.dir.root();
+        let error = |source: io::Error| AgentTreeError::Remove { path: root.to_owned(), source };
+        let (Some(parent), Some(name)) = (root.parent(), root.file_name()) else { return Ok(()) };
+        let domain = match open_directory(parent) {
+            Ok(domain) => domain,
+            Err(found) if found.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(found) => return Err(error(found)),
+        };
+        tree::remove(&domain, &name.to_string_lossy()).map_err(error)?;
+        rustix::fs::fsync(&domain).map_err(|found| error(found.into()))?;
+        match rustix::fs::rmdir(parent) {
+            Ok(()) | Err(Errno::NOTEMPTY | Errno::EXIST | Errno::NOENT) => Ok(()),
+            Err(found) => Err(error(found.into())),
+        }
+    }
+
+    fn record(&self) -> PathBuf {
+        self.dir.root().join(RECORD)
+    }
+
+    fn exchange(&self, agent: &OwnedFd) -> io::Result<()> {
+        rustix::fs::renameat_with(agent, STAGING, agent, CODE, RenameFlags::EXCHANGE)?;
+        rustix::fs::fsync(agent)?;
+        Ok(())
+    }
+
+    #[expect(clippy::unused_self, reason = "the owner of what is made here")]
+    fn myself(&self) -> Owner {
+        Owner { uid: rustix::process::geteuid().as_raw(), gid: rustix::process::getegid().as_raw() }
+    }
+
+    /// The agent's directory and those above it. A new one is closed to everybody but root.
+    fn make_agent_directory(&self) -> Result<OwnedFd, AgentTreeError> {
+        let root = self.dir.root();
+        let missing = || self.make_error("", io::ErrorKind::InvalidInput.into());
+        let domain = root.parent().ok_or_else(missing)?;
+        let agents = domain.parent().ok_or_else(missing)?;
+        let mut at = open_directory(agents.parent().ok_or_else(missing)?)
+            .map_err(|source| self.make_error("", source))?;
+        for part in [agents, domain] {
+            let name = part.file_name().ok_or_else(missing)?.to_string_lossy().into_owned();
+            at = self.make_directory(&at, &name, 0o711, self.myself())?;
+        }
+        let name = root.file_name().ok_or_else(missing)?.to_string_lossy().into_owned();
+        match rustix::fs::mkdirat(&at, name.as_str(), Mode::RWXU) {
+            Ok(()) | Err(Errno::EXIST) => {}
+            Err(error) => return Err(self.make_error("", error.into())),
+        }
+        open_directory(root).map_err(|source| self.make_error("", source))
+    }
+
+    fn make_queue(&self, agent: &OwnedFd, uid_first: u32) -> Result<(), AgentTreeError> {
+        let owner = self.accounts.workers_and_agent(uid_first);
+        let tasks = self.make_directory(agent, ".tasks", 0o2750, owner)?;
+        for (name, mode) in QUEUE {
+            self.make_directory(&tasks, name, mode, owner)?;
+        }
+        Ok(())
+    }
+
+    fn make_directory(
+        &self,
+        parent: &OwnedFd,
+        name: &str,
+        mode: u32,
+        owner: Owner,
+    ) -> Result<OwnedFd, AgentTreeError> {
+        let failed = |source: io::Error| self.make_error(name, source);
+        match rustix::fs::mkdirat(parent, name, Mode::RWXU) {
+            Ok(()) | Err(Errno::EXIST) => {}
+            Err(error) => return Err(failed(error.into())),
+        }
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let directory = rustix::fs::openat(parent, name, flags, Mode::empty())
+            .map_err(|error| failed(error.into()))?;
+        self.adjust(&directory, mode, owner).map_err(failed)?;
+        Ok(directory)
+    }
+
+    /// Sets mode and owner. The setgid bit can be set only while the group is the own one, as `CAP_FSETID` is
+    /// not at hand; giving a directory away keeps its bits.
+    fn adjust(&self, directory: &OwnedFd, mode: u32, owner: Owner) -> io::Result<()> {
+        let found = rustix::fs::fstat(directory)?;
+        if found.st_mode & 0o7777 == mode && (found.st_uid, found.st_gid) == (owner.uid, owner.gid)
+        {
+            return Ok(());
+        }
+        self.accounts.give(directory, self.myself())?;
+        rustix::fs::fchmod(directory, Mode::from_raw_mode(mode))?;
+        self.accounts.give(directory, owner)
+    }
+
+    fn make_error(&self, name: &str, source: io::Error) -> AgentTreeError {
+        AgentTreeError::Make { path: self.dir.root().join(name), source }
+    }
+
+    fn remove_error(&self, name: &str, source: io::Error) -> AgentTreeError {
+        AgentTreeError::Remove { path: self.dir.root().join(name), source }
+    }
+}
+
+/// All agents with a directory, whether the configuration knows them or not, with the directory.
+///
+/// # Errors
+/// When a directory cannot be listed.
+pub(crate) fn list(state: &StateDir, accounts: Accounts) -> io::Result<Vec<(AgentId, AgentTree)>> {
+    let mut found = Vec::new();
+    for domain in entries(&state.agents())? {
+        for agent in entries(&domain)? {
+            let names = [domain.file_name(), agent.file_name()];
+            let names = names.map(|name| name.unwrap_or_default().to_string_lossy().into_owned());
+            match names.join("-").parse() {
+                Ok(id) => found.push((id, AgentTree { dir: AgentDir::new(agent), accounts })),
+                Err(_shape) => {
+                    tracing::warn!("{} belongs to no agent; left alone", agent.display());
+                }
+            }
+        }
+    }
+    Ok(found)
+}
+
+fn entries(path: &Path) -> io::Result<Vec<PathBuf>> {
+    match std::fs::read_dir(path) {
+        Ok(entries) => entries.map(|entry| Ok(entry?.path())).collect(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) => Err(error),
+    }
+}
+
+fn open_directory(path: &Path) -> io::Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    Ok(rustix::fs::open(path, flags, Mode::empty())?)
+}
+
+/// Whether `inner` is a directory below `top` that is reached without links.
+fn is_inner_directory(top: &Path, inner: &str) -> bool {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let mut at = open_directory(top);
+    for part in inner.split('/').filter(|part| !matches!(*part, "" | ".")) {
+        at = at.and_then(|at| Ok(rustix::fs::openat(at, part, flags, Mode::empty())?));
+    }
+    at.is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    const S: u32 = 991;
+    const B: u32 = 1 << 30;
+
+    struct Place {
+        _dir: tempfile::TempDir,
+        state: StateDir,
+        tree: AgentTree,
+    }
+
+    fn place() -> Place {
+        let dir = tempfile::tempdir().unwrap();
+        let state = StateDir::new(dir.path());
+        let accounts = if rustix::process::geteuid().is_root() {
+            Accounts::of(S, S)
+        } else {
+            Accounts::kept()
+        };
+        let path = "/a".parse().unwrap();
+        let tree = AgentTree::new(&state, &Domain::localhost(), &path, accounts);
+        Place { _dir: dir, state, tree }
+    }
+
+    fn source(text: &str) -> (tempfile::TempDir, Source) {
+        let dir = tempfile::tempdir().unwrap();
+        let manifest = format!(r#"{{"name":"a","container":"localhost/{text}:1"}}"#);
+        state_file::write(&dir.path().join("manifest.json"), manifest.as_bytes(), 0o600).unwrap();
+        state_file::write(&dir.path().join("run"), text.as_bytes(), 0o700).unwrap();
+        let path = dir.path().to_owned();
+        (dir, Source::Installed(path))
+    }
+
+    impl Place {
+        /// Everything up to the point where a crash could leave a replacement undecided.
+        fn put(&self, text: &str, from: Option<&str>) -> String {
+            let (_dir, source) = source(text);
+            self.tree.stage(source).unwrap();
+            let manifest = self.tree.staged_manifest(None).unwrap();
+            let release = self.tree.seal(Some(B)).unwrap();
+            self.tree.place(&manifest, Some(B), from, &release).unwrap();
+            release
+        }
+
+        fn code(&self) -> String {
+            let code = std::fs::read_to_string(self.tree.dir.code().join("run")).unwrap();
+            let manifest = self.tree.manifest().unwrap().unwrap();
+            let Service::Container(container) = manifest.service else { panic!("a container") };
+            assert_eq!(
+                container.image.as_str(),
+                format!("localhost/{code}:1"),
+                "two releases mixed"
+            );
+            code
+        }
+
+        fn names(&self) -> Vec<String> {
+            let mut names: Vec<String> = std::fs::read_dir(self.tree.dir.root())
+                .unwrap()
+                .map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned())
+                .collect();
+            names.sort();
+            names
+        }
+    }
+
+    #[test]
+    fn a_new_agent_gets_the_owners_and_modes_of_the_queue() {
+        let place = place();
+        place.put("one", None);
+        let root = place.tree.dir.root();
+        let expected = [
+            ("../..", 0o711, 0, 0),
+            ("..", 0o711, 0, 0),
+            (".", 0o2711, 0, S),
+            ("manifest.json", 0o644, 0, 0),
+            ("code", 0o755, B, B),
+            ("code/run", 0o755, B, B),
+            ("code/manifest.json", 0o644, B, B),
+            (".tasks", 0o2750, S, B),
+            (".tasks/requests", 0o2750, S, B),
+            (".tasks/urgent", 0o2750, S, B),
+            (".tasks/responses", 0o3770, S, B),
+            (".tasks/errors", 0o3770, S, B),
+            (".tasks/locks", 0o3770, S, B),
+        ];
+        let is_root = rustix::process::geteuid().is_root();
+        for (name, mode, uid, gid) in expected {
+            let found = root.join(name).metadata().unwrap();
+            assert_eq!(found.permissions().mode() & 0o7777, mode, "{name}");
+            if is_root {
+                assert_eq!((found.uid(), found.gid()), (uid, gid), "{name}");
+            }
+        }
+        assert_eq!(place.names(), [".tasks", "code", "manifest.json"]);
+    }
+
+    #[test]
+    fn a_half_made_agent_is_closed_to_everybody_else() {
+        let place = place();
+        let (_dir, source) = source("one");
+        place.tree.stage(source).unwrap();
+        let mode = place.tree.dir.root().metadata().unwrap().permissions().mode();
+        assert_eq!(mode & 0o7777, 0o700);
+        assert_eq!(place.names(), ["code.new"]);
+        assert_eq!(place.tree.manifest().unwrap(), None);
+    }
+
+    #[test]
+    fn the_configuration_decides_whether_a_replacement_stays() {
+        for commits in [false, true] {
+            let place = place();
+            let one = place.put("one", None);
+            place.tree.settle(Some(&one)).unwrap();
+            let queued = place.tree.dir.tasks().join("requests/x");
+            state_file::write(&queued, b"{}", 0o640).unwrap();
+            let two = place.put("two", Some(&one));
+            assert_eq!(place.code(), "two");
+            place.tree.settle(Some(if commits { &two } else { &one })).unwrap();
+            assert_eq!(place.code(), if commits { "two" } else { "one" });
+            assert_eq!(place.names(), [".tasks", "code", "manifest.json"]);
+            assert!(queued.exists(), "the queue outlives a replacement");
+        }
+    }
+
+    #[test]
+    fn a_replacement_that_was_cut_off_before_the_exchange_is_undone() {
+        let place = place();
+        let one = place.put("one", None);
+        let two = place.put("two", Some(&one));
+        // As if the exchange had not taken place yet.
+        let agent = open_directory(place.tree.dir.root()).unwrap();
+        place.tree.exchange(&agent).unwrap();
+        assert_ne!(one, two);
+        place.tree.settle(Some(&one)).unwrap();
+        assert_eq!(place.code(), "one");
+        assert_eq!(place.names(), [".tasks", "code", "manifest.json"]);
+    }
+
+    #[test]
+    fn what_was_only_staged_is_discarded() {
+        let place = place();
+        let one = place.put("one", None);
+        let (_dir, source) = source("two");
+        place.tree.stage(source).unwrap();
+        place.tree.settle(Some(&one)).unwrap();
+        assert_eq!(place.code(), "one");
+        assert_eq!(place.names(), [".tasks", "code", "manifest.json"]);
+    }
+
+    #[test]
+    fn removal_leaves_nothing_and_may_be_repeated() {
+        let place = place();
+        place.put("one", None);
+        assert_eq!(list(&place.state, place.tree.accounts).unwrap().len(), 1);
+        place.tree.remove().unwrap();
+        place.tree.remove().unwrap();
+        assert_eq!(entries(&place.state.agents()).unwrap(), Vec::<PathBuf>::new());
+    }
+
+    #[test]
+    fn manifests_of_strangers_are_refused() {
+        let place = place();
+        let stage = |text: &str| {
+            let dir = tempfile::tempdir().unwrap();
+            state_file::write(&dir.path().join("manifest.json"), text.as_bytes(), 0o600).unwrap();
+            place.tree.stage(Source::Installed(dir.path().to_owned())).unwrap();
+            place.tree.staged_manifest(None).unwrap_err()
+        };
+        assert!(matches!(stage("{"), AgentTreeError::Manifest(_)));
+        assert!(matches!(
+            stage(&" ".repeat(MANIFEST_MAX_BYTES + 1)),
+            AgentTreeError::ReadManifest(_)
+        ));
+        let missing = stage(r#"{"name":"a","static":"public"}"#);
+        assert_eq!(missing.to_string(), "manifest.json: `static`: there is no directory `public`");
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("manifest.json")).unwrap();
+        place.tree.stage(Source::Installed(dir.path().to_owned())).unwrap();
+        let refused = place.tree.staged_manifest(None).unwrap_err();
+        assert!(matches!(refused, AgentTreeError::ReadManifest(_)));
+        let dir = tempfile::tempdir().unwrap();
+        std::os::unix::fs::symlink("x", dir.path().join("manifest.json")).unwrap();
+        place.tree.stage(Source::Installed(dir.path().to_owned())).unwrap();
+        let refused = place.tree.staged_manifest(None).unwrap_err();
+        assert!(matches!(refused, AgentTreeError::ReadManifest(_)));
+        let dir = tempfile::tempdir().unwrap();
+        place.tree.stage(Source::Installed(dir.path().to_owned())).unwrap();
+        assert!(matches!(place.tree.staged_manifest(None), Err(AgentTreeError::Nameless)));
+        let name = "site".parse().unwrap();
+        let plain = place.tree.staged_manifest(Some(&name)).unwrap();
+        assert_eq!(plain, Manifest::of_plain_files(name));
+    }
+}

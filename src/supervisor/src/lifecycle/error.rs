@@ -1,0 +1,95 @@
+//! Why a change was not carried out.
+
+use std::error::Error;
+use std::io;
+
+use ploinky_contract::{AgentId, AgentName, ConfigError, ImageName, InvalidAgentId};
+
+use crate::agent_tree::AgentTreeError;
+use crate::apply::ApplyError;
+use crate::config_store::ConfigStoreError;
+use crate::podman::PodmanError;
+use crate::quadlet::QuadletError;
+use crate::systemd::{Job, SystemdError};
+use crate::uid_map::UidMapError;
+use crate::unit_store::UnitStoreError;
+
+/// What stands in the way. Unless the text says otherwise, everything is as before.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum LifecycleError {
+    #[error("{0}")]
+    Refused(String),
+    #[error(transparent)]
+    Id(InvalidAgentId),
+    #[error("the configuration would be wrong")]
+    ConfigRule(#[source] ConfigError),
+    #[error("there is no deployment at {0}")]
+    NotFound(String),
+    #[error("there is no installed agent `{0}`; `ploinkyctl deploy` also takes a directory")]
+    NoSuchAgent(AgentName),
+    #[error("image `{0}` is not on this host; pull it with `podman pull {0}`")]
+    ImageMissing(ImageName),
+    #[error(
+        "the unit {unit} did not {} ({reason}){aftermath}: result `{result}`, exit status {exit_status}; see `journalctl -u {unit}`",
+        .job.verb()
+    )]
+    JobFailed {
+        unit: String,
+        job: Job,
+        reason: String,
+        result: String,
+        exit_status: i32,
+        /// What became of the host, as the middle of a sentence.
+        aftermath: &'static str,
+    },
+    #[error("cannot change the configuration")]
+    Config(#[source] ConfigStoreError),
+    #[error(transparent)]
+    Tree(AgentTreeError),
+    #[error("cannot list the agents")]
+    List(#[source] io::Error),
+    #[error("cannot tell the host uids of the agent")]
+    UidMap(#[source] UidMapError),
+    #[error("{id} has no range of host uids in uidmap.json; deploy it again")]
+    NoRange { id: AgentId },
+    #[error(transparent)]
+    Unit(QuadletError),
+    #[error(transparent)]
+    UnitStore(UnitStoreError),
+    #[error(transparent)]
+    Systemd(SystemdError),
+    #[error(transparent)]
+    Podman(PodmanError),
+    #[error(transparent)]
+    Apply(ApplyError),
+    #[error("another change has been under way for {0} s; try again")]
+    Busy(u64),
+    #[error("the supervisor is stopping")]
+    Stopping,
+}
+
+impl LifecycleError {
+    /// The whole story on one line.
+    pub(crate) fn chain(&self) -> String {
+        chain(self)
+    }
+
+    /// The same, with what became of the host.
+    pub(super) fn with_aftermath(self, words: &'static str) -> Self {
+        match self {
+            Self::JobFailed { unit, job, reason, result, exit_status, aftermath: _ } => {
+                Self::JobFailed { unit, job, reason, result, exit_status, aftermath: words }
+            }
+            other => other,
+        }
+    }
+}
+
+/// An error and its sources, joined by colons.
+pub(crate) fn chain(error: &(dyn Error + 'static)) -> String {
+    let sources = std::iter::successors(Some(error), |&error| error.source());
+    let mut texts: Vec<String> = sources.map(ToString::to_string).collect();
+    // A transparent layer says the same as what is below.
+    texts.dedup();
+    texts.join(": ")
+}
