@@ -131,7 +131,7 @@ impl AgentTree {
     pub(crate) fn stage(&self, source: Source) -> Result<(), AgentTreeError> {
         let agent = self.make_agent_directory()?;
         tree::remove(&agent, STAGING).map_err(|e| self.remove_error(STAGING, e))?;
-        let staging = self.make_directory(&agent, STAGING, 0o755, self.myself())?;
+        let staging = self.make_directory(&agent, STAGING, 0o755, myself())?;
         let mut writer = TreeWriter::new(staging);
         match source {
             Source::Installed(path) => tree::copy(&path, &mut writer),
@@ -171,7 +171,7 @@ impl AgentTree {
     pub(crate) fn seal(&self, uid_first: Option<u32>) -> Result<String, AgentTreeError> {
         let staging = open_directory(&self.dir.root().join(STAGING))
             .map_err(|source| self.make_error(STAGING, source))?;
-        let owner = uid_first.map_or(self.myself(), |uid| Owner { uid, gid: uid });
+        let owner = uid_first.map_or(myself(), |uid| Owner { uid, gid: uid });
         tree::seal(staging.as_fd(), self.accounts, owner).map_err(AgentTreeError::Tree)
     }
 
@@ -208,7 +208,7 @@ impl AgentTree {
                 // Strings and numbers cannot fail to serialise.
                 let text = serde_json::to_string(&record).unwrap_or_default();
                 state_file::write(&self.record(), text.as_bytes(), 0o600).map_err(replace)?;
-                self.exchange(&agent).map_err(replace)?;
+                Self::exchange(&agent).map_err(replace)?;
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 let flags = RenameFlags::NOREPLACE;
@@ -246,7 +246,7 @@ impl AgentTree {
             if release != Some(to.as_str()) {
                 let code = self.dir.code().symlink_metadata().map_err(replace)?;
                 if code.ino() != code_inode {
-                    self.exchange(&agent).map_err(replace)?;
+                    Self::exchange(&agent).map_err(replace)?;
                 }
                 state_file::write(&self.dir.manifest(), manifest.as_bytes(), 0o644)
                     .map_err(replace)?;
@@ -281,15 +281,10 @@ impl AgentTree {
         self.dir.root().join(RECORD)
     }
 
-    fn exchange(&self, agent: &OwnedFd) -> io::Result<()> {
+    fn exchange(agent: &OwnedFd) -> io::Result<()> {
         rustix::fs::renameat_with(agent, STAGING, agent, CODE, RenameFlags::EXCHANGE)?;
         rustix::fs::fsync(agent)?;
         Ok(())
-    }
-
-    #[expect(clippy::unused_self, reason = "the owner of what is made here")]
-    fn myself(&self) -> Owner {
-        Owner { uid: rustix::process::geteuid().as_raw(), gid: rustix::process::getegid().as_raw() }
     }
 
     /// The agent's directory and those above it. A new one is closed to everybody but root.
@@ -302,7 +297,7 @@ impl AgentTree {
             .map_err(|source| self.make_error("", source))?;
         for part in [agents, domain] {
             let name = part.file_name().ok_or_else(missing)?.to_string_lossy().into_owned();
-            at = self.make_directory(&at, &name, 0o711, self.myself())?;
+            at = self.make_directory(&at, &name, 0o711, myself())?;
         }
         let name = root.file_name().ok_or_else(missing)?.to_string_lossy().into_owned();
         match rustix::fs::mkdirat(&at, name.as_str(), Mode::RWXU) {
@@ -348,7 +343,7 @@ impl AgentTree {
         {
             return Ok(());
         }
-        self.accounts.give(directory, self.myself())?;
+        self.accounts.give(directory, myself())?;
         rustix::fs::fchmod(directory, Mode::from_raw_mode(mode))?;
         self.accounts.give(directory, owner)
     }
@@ -360,6 +355,12 @@ impl AgentTree {
     fn remove_error(&self, name: &str, source: io::Error) -> AgentTreeError {
         AgentTreeError::Remove { path: self.dir.root().join(name), source }
     }
+}
+
+/// Who runs this process.
+fn myself() -> Owner {
+    let (uid, gid) = (rustix::process::geteuid(), rustix::process::getegid());
+    Owner { uid: uid.as_raw(), gid: gid.as_raw() }
 }
 
 /// All agents with a directory, whether the configuration knows them or not, with the directory.
@@ -542,7 +543,7 @@ mod tests {
         let two = place.put("two", Some(&one));
         // As if the exchange had not taken place yet.
         let agent = open_directory(place.tree.dir.root()).unwrap();
-        place.tree.exchange(&agent).unwrap();
+        AgentTree::exchange(&agent).unwrap();
         assert_ne!(one, two);
         place.tree.settle(Some(&one)).unwrap();
         assert_eq!(place.code(), "one");

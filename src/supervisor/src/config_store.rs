@@ -65,7 +65,7 @@ impl ConfigStore {
             Ok(None) if has_agents => {
                 let reason =
                     "is missing although agents have directories; restore it from a backup";
-                store.broken(reason.to_owned(), None);
+                store.broken(reason, None);
             }
             Ok(None) => store.write(Config::default())?,
             Ok(Some(_)) | Err(_) => drop(store.look()),
@@ -97,8 +97,8 @@ impl ConfigStore {
     pub(crate) fn look(&mut self) -> Seen {
         let bytes = match state_file::read(&self.path, CONFIG_MAX_BYTES) {
             Ok(Some(bytes)) => bytes,
-            Ok(None) => return self.broken("is missing".to_owned(), None),
-            Err(error) => return self.broken(error.to_string(), None),
+            Ok(None) => return self.broken("is missing", None),
+            Err(error) => return self.broken(&error.to_string(), None),
         };
         if self.seen.as_ref() == Some(&bytes) {
             return if self.problem.is_some() { Seen::Broken } else { Seen::Same };
@@ -115,7 +115,7 @@ impl ConfigStore {
                 self.let_everybody_read();
                 if changed { Seen::Changed } else { Seen::Same }
             }
-            Err(error) => self.broken(error.to_string(), Some(bytes)),
+            Err(error) => self.broken(&error.to_string(), Some(bytes)),
         }
     }
 
@@ -160,7 +160,7 @@ impl ConfigStore {
         Ok(())
     }
 
-    fn broken(&mut self, reason: String, bytes: Option<Vec<u8>>) -> Seen {
+    fn broken(&mut self, reason: &str, bytes: Option<Vec<u8>>) -> Seen {
         let problem = format!("{}: {reason}", self.path.display());
         if self.problem.as_ref() != Some(&problem) {
             tracing::error!("{problem}; the configuration from before stays in force");
@@ -177,11 +177,12 @@ impl ConfigStore {
             | rustix::fs::OFlags::NONBLOCK
             | rustix::fs::OFlags::CLOEXEC;
         let mode = rustix::fs::Mode::from_raw_mode(MODE);
-        let made = rustix::fs::open(&self.path, flags, rustix::fs::Mode::empty()).and_then(|fd| {
-            let found = rustix::fs::fstat(&fd)?;
-            if found.st_mode & 0o7777 == MODE { Ok(()) } else { rustix::fs::fchmod(&fd, mode) }
-        });
-        if let Err(error) = made {
+        let readable =
+            rustix::fs::open(&self.path, flags, rustix::fs::Mode::empty()).and_then(|fd| {
+                let found = rustix::fs::fstat(&fd)?;
+                if found.st_mode & 0o7777 == MODE { Ok(()) } else { rustix::fs::fchmod(&fd, mode) }
+            });
+        if let Err(error) = readable {
             tracing::warn!("cannot make {} readable: {error}", self.path.display());
         }
     }

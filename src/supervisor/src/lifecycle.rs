@@ -14,7 +14,7 @@ mod report;
 mod tests;
 
 pub(crate) use error::{LifecycleError, chain};
-pub(crate) use handle::{Change, Handle, Order, Place};
+pub(crate) use handle::{Asked, Change, Handle, Order, Place};
 pub(crate) use report::Reporter;
 
 use std::collections::BTreeMap;
@@ -25,6 +25,7 @@ use std::time::Duration;
 use ploinky_contract::paths::StateDir;
 use ploinky_contract::{AgentId, Config, Deployment, Manifest, Service};
 use tokio::sync::{Notify, mpsc, watch};
+use tokio::time::Instant;
 
 use crate::accounts::Accounts;
 use crate::agent_tree::{self, AgentTree};
@@ -33,13 +34,16 @@ use crate::config_store::ConfigStore;
 use crate::plan::{Activity, Installed, Wanted, plan};
 use crate::podman::Podman;
 use crate::quadlet::AgentUnit;
-use crate::systemd::Systemd;
+use crate::systemd::{Job, Systemd};
 use crate::uid_map::UidMap;
 use crate::unit_store::UnitStore;
-use handle::Asked;
 
 /// How long a problem is left alone before it is tried again.
 const RETRY: Duration = Duration::from_secs(60);
+/// How long a program of an image has to stay up before it counts as started: nobody tells when it is ready.
+const TRIAL: Duration = Duration::from_secs(2);
+/// How often it is looked at in that time.
+const TRIAL_STEP: Duration = Duration::from_millis(100);
 
 /// What others may know of the desired state, at any time.
 #[derive(Clone, Debug, Default)]
@@ -202,7 +206,7 @@ impl Lifecycle {
         let tree = self.tree(&place);
         let unit = AgentUnit { id: &id, deployment, container, dir: tree.dir(), uid_first, runs };
         let text = unit.text().map_err(LifecycleError::Unit)?;
-        Ok(Some(Wanted { text, runs, replaced }))
+        Ok(Some(Wanted { text, runs, replaced, tells_ready: container.run.is_none() }))
     }
 
     /// Brings one agent's unit from what it is to what is wanted, and waits for it.
@@ -211,14 +215,40 @@ impl Lifecycle {
         let text = units.read(id).map_err(LifecycleError::UnitStore)?;
         let state = systemd.state(&id.service()).await.map_err(LifecycleError::Systemd)?;
         let activity = state.map_or(Activity::Inactive, |s| Activity::of(&s.active_state));
+        let stays = wanted.as_ref().is_none_or(|wanted| !wanted.runs || wanted.tells_ready);
         let installed = BTreeMap::from([(id.clone(), Installed { text, activity })]);
         let wanted = wanted.map(|wanted| (id.clone(), wanted)).into_iter().collect();
         let steps = plan(&installed, &wanted);
         let errors = apply(steps, units, systemd.as_ref(), Starts::Awaited).await;
         match errors.into_iter().next() {
-            None => Ok(()),
+            None if stays => Ok(()),
+            None => self.stays_up(id).await,
             Some(error) => Err(self.explain(id, error).await),
         }
+    }
+
+    /// Makes sure that a unit which does not tell when it is ready is still up after a moment.
+    async fn stays_up(&self, id: &AgentId) -> Result<(), LifecycleError> {
+        let unit = id.service();
+        let mut restarts = None;
+        let deadline = Instant::now() + TRIAL;
+        while Instant::now() < deadline {
+            let state = self.host.systemd.state(&unit).await.map_err(LifecycleError::Systemd)?;
+            let state = state.unwrap_or_default();
+            let same = *restarts.get_or_insert(state.restarts) == state.restarts;
+            if state.active_state != "active" || !same {
+                return Err(LifecycleError::JobFailed {
+                    unit,
+                    job: Job::Start,
+                    reason: format!("its program ended again within {} s", TRIAL.as_secs()),
+                    result: state.result,
+                    exit_status: state.exit_status,
+                    aftermath: "",
+                });
+            }
+            tokio::time::sleep(TRIAL_STEP).await;
+        }
+        Ok(())
     }
 
     /// A job that failed is explained by what systemd knows of the unit.
@@ -251,7 +281,7 @@ impl Lifecycle {
 
     /// A point where a crash is interesting.
     #[cfg(not(test))]
-    #[expect(clippy::unused_async, clippy::unused_self, reason = "tests stop here")]
+    #[expect(clippy::unused_async, reason = "tests stop here")]
     async fn reached(&self, _point: Point) {}
 }
 

@@ -45,6 +45,8 @@ pub(crate) struct Wanted {
     pub(crate) runs: bool,
     /// Whether its code or manifest was replaced, so that what runs is out of date.
     pub(crate) replaced: bool,
+    /// Whether the agent tells systemd that it is ready; otherwise a start that succeeds says little.
+    pub(crate) tells_ready: bool,
 }
 
 /// One thing to do.
@@ -83,14 +85,14 @@ pub(crate) fn plan(
                     files.push(Step::Remove(id.clone()));
                 }
             }
-            Some(Wanted { text: new, runs, replaced }) => {
+            Some(Wanted { text: new, runs, replaced, tells_ready: _ }) => {
                 let differs = text.as_ref() != Some(new);
                 if differs {
                     files.push(Step::Write(id.clone(), new.clone()));
                 }
                 match (runs, activity) {
                     (false, Activity::Active | Activity::Failed) => {
-                        stops.push(Step::Stop(id.clone()))
+                        stops.push(Step::Stop(id.clone()));
                     }
                     (true, Activity::Inactive | Activity::Failed) => {
                         starts.push(Step::Start(id.clone()));
@@ -121,7 +123,7 @@ mod tests {
     }
 
     fn wanted(text: &str, runs: bool, replaced: bool) -> Wanted {
-        Wanted { text: text.to_owned(), runs, replaced }
+        Wanted { text: text.to_owned(), runs, replaced, tells_ready: true }
     }
 
     fn plan_one(installed: Option<Installed>, wanted: Option<Wanted>) -> Vec<Step> {

@@ -112,7 +112,10 @@ impl UnitText {
                 }
                 '\\' | '"' => line.extend(['\\', c]),
                 '%' | '$' => line.extend([c, c]),
-                c if c.is_ascii_control() => line.push_str(&format!("\\x{:02x}", u32::from(c))),
+                c if c.is_ascii_control() => {
+                    line.push_str("\\x");
+                    push_digits(&mut line, u32::from(c), 2);
+                }
                 c => line.push(c),
             }
         }
@@ -145,7 +148,8 @@ impl UnitText {
                     line.push(c);
                 } else {
                     for unit in c.encode_utf16(&mut [0; 2]) {
-                        line.push_str(&format!("\\u{unit:04x}"));
+                        line.push_str("\\u");
+                        push_digits(&mut line, u32::from(*unit), 4);
                     }
                 }
             }
@@ -175,6 +179,12 @@ impl UnitText {
         self.text.push('\n');
         self
     }
+}
+
+/// Writes a number as so many hexadecimal digits.
+fn push_digits(line: &mut String, number: u32, count: u32) {
+    let digits = (0..count).rev().map(|place| (number >> (4 * place)) & 15);
+    line.extend(digits.filter_map(|digit| char::from_digit(digit, 16)));
 }
 
 #[cfg(test)]
@@ -240,8 +250,8 @@ mod tests {
 
     #[test]
     fn an_environment_line_is_one_line_whatever_the_value() {
-        let unfit = ["\0", "a\u{85}b"];
-        for value in HOSTILE.into_iter().filter(|value| !unfit.contains(value)) {
+        let not_carried = ["\0", "a\u{85}b"];
+        for value in HOSTILE.into_iter().filter(|value| !not_carried.contains(value)) {
             let mut unit = UnitText::default();
             unit.environment("A", value).unwrap();
             let text = unit.finish();

@@ -1,6 +1,9 @@
 //! The served interface `io.ploinky.Supervisor1`: parses, has the caller authorised, delegates, names the
 //! error. Decides nothing.
 
+#[cfg(test)]
+mod tests;
+
 use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::str::FromStr;
@@ -166,8 +169,11 @@ fn parse<T: FromStr<Err: std::error::Error>>(text: &str) -> Result<T, ControlErr
 fn control_error(error: LifecycleError) -> ControlError {
     use LifecycleError as E;
     let name = match &error {
-        E::Refused(_) | E::Id(_) | E::ConfigRule(_) | E::Unit(_) => ControlError::InvalidArgument,
-        E::Tree(
+        E::Refused(_)
+        | E::Id(_)
+        | E::ConfigRule(_)
+        | E::Unit(_)
+        | E::Tree(
             AgentTreeError::Tree(
                 TreeError::Refused { .. } | TreeError::TooLarge { .. } | TreeError::Archive { .. },
             )

@@ -86,13 +86,18 @@ impl Lifecycle {
             return Err(LifecycleError::Refused(text));
         }
         let manifest = self.tree(place).manifest().map_err(LifecycleError::Tree)?;
-        if manifest.is_some_and(|m| matches!(m.service, Service::Static { .. })) {
-            let text = format!("{place} serves files and has nothing to restart");
-            return Err(LifecycleError::Refused(text));
-        }
+        let tells_ready = match manifest.map(|manifest| manifest.service) {
+            Some(Service::Static { .. }) => {
+                let text = format!("{place} serves files and has nothing to restart");
+                return Err(LifecycleError::Refused(text));
+            }
+            Some(Service::Container(container)) => container.run.is_none(),
+            None => true,
+        };
         let id = place.id()?;
         match self.host.systemd.run(Job::Restart, &id.service()).await {
-            Ok(()) => Ok(()),
+            Ok(()) if tells_ready => Ok(()),
+            Ok(()) => self.stays_up(&id).await,
             Err(source) => {
                 let error = ApplyError::Job { id: id.clone(), job: Job::Restart, source };
                 Err(self.explain(&id, error).await)

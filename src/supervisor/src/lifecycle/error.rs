@@ -76,12 +76,11 @@ impl LifecycleError {
 
     /// The same, with what became of the host.
     pub(super) fn with_aftermath(self, words: &'static str) -> Self {
-        match self {
-            Self::JobFailed { unit, job, reason, result, exit_status, aftermath: _ } => {
-                Self::JobFailed { unit, job, reason, result, exit_status, aftermath: words }
-            }
-            other => other,
+        let mut error = self;
+        if let Self::JobFailed { aftermath, .. } = &mut error {
+            *aftermath = words;
         }
+        error
     }
 }
 

@@ -44,11 +44,11 @@ pub(crate) struct Order {
 /// A change that waits for its turn.
 #[derive(Debug)]
 pub(crate) struct Asked {
-    pub(super) place: Place,
-    pub(super) change: Change,
+    pub(crate) place: Place,
+    pub(crate) change: Change,
     /// Closed if whoever asked waits no more.
-    pub(super) begun: oneshot::Sender<()>,
-    pub(super) done: oneshot::Sender<Result<(), LifecycleError>>,
+    pub(crate) begun: oneshot::Sender<()>,
+    pub(crate) done: oneshot::Sender<Result<(), LifecycleError>>,
 }
 
 /// Asks the owner of the desired state.
@@ -80,7 +80,7 @@ impl fmt::Display for Place {
 
 impl Change {
     /// The verb for the journal.
-    pub(super) fn words(&self) -> &'static str {
+    pub(crate) fn words(&self) -> &'static str {
         match self {
             Self::Deploy(_) => "deploy",
             Self::Undeploy => "undeploy",

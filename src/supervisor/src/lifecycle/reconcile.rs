@@ -55,9 +55,10 @@ impl Lifecycle {
                 for failed in errors {
                     self.unfinished |= failed.agent().is_none();
                     let text = error::chain(&failed);
-                    match failed.agent() {
-                        Some(id) => drop(problems.insert(id.clone(), text)),
-                        None => tracing::error!("{text}"),
+                    if let Some(id) = failed.agent() {
+                        problems.insert(id.clone(), text);
+                    } else {
+                        tracing::error!("{text}");
                     }
                 }
                 self.remove_unlisted(&listed, &mut problems).await;

@@ -315,6 +315,23 @@ async fn a_release_that_does_not_start_is_rolled_back() {
     assert_eq!(world.sim.history(), Vec::<String>::new());
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_program_that_ends_at_once_did_not_start() {
+    let world = World::new();
+    let mut supervisor = world.started().await;
+    let running = format!(r#"{{"name":"a","container":"{IMAGE}","run":"/bin/server"}}"#);
+    world.sim.dies_after_start(true);
+    let order = archive(&[("manifest.json", &running), ("version", "1")]);
+    let error = change(&mut supervisor, "/a", order).await.unwrap_err();
+    assert!(error.contains("its program ended again within 2 s"), "{error}");
+    assert!(error.contains("; nothing of the deployment is left: result"), "{error}");
+    assert_eq!(world.leftovers(), Vec::<String>::new());
+    world.sim.dies_after_start(false);
+    let order = archive(&[("manifest.json", &running), ("version", "1")]);
+    change(&mut supervisor, "/a", order).await.unwrap();
+    assert_eq!(world.agent().1, "active");
+}
+
 #[tokio::test]
 async fn a_static_agent_needs_no_unit_and_no_range() {
     let world = World::new();

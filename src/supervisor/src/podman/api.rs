@@ -20,8 +20,8 @@ const VERSION: ApiVersion = ApiVersion::new(4, Some(9), Some(3));
 const CALL_LIMIT: Duration = Duration::from_secs(5);
 /// Status of an answer about something that is not there.
 const NOT_FOUND: u16 = 404;
-/// Bytes of the output of one health check that are passed on.
-const HEALTH_OUTPUT_MAX_BYTES: usize = 4096;
+/// Characters of the output of one health check that are passed on.
+const HEALTH_OUTPUT_MAX_CHARS: usize = 4096;
 
 /// The client; each call is a connection of its own.
 #[derive(Debug)]
@@ -96,6 +96,5 @@ async fn ask<T>(
 }
 
 fn shortened(text: &str) -> String {
-    let end = text.floor_char_boundary(HEALTH_OUTPUT_MAX_BYTES);
-    text.get(..end).unwrap_or_default().to_owned()
+    text.chars().take(HEALTH_OUTPUT_MAX_CHARS).collect()
 }

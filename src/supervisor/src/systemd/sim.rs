@@ -25,6 +25,7 @@ struct Inner {
     units: BTreeMap<String, (Option<String>, String)>,
     failing: BTreeSet<String>,
     hanging: BTreeSet<String>,
+    dies_after_start: bool,
     history: Vec<String>,
 }
 
@@ -41,6 +42,11 @@ impl Sim {
     /// Lets the call never return; it has had its effect then, as if the caller died while it waited.
     pub(crate) fn hang(&self, call: &str) {
         self.lock().hanging.insert(call.to_owned());
+    }
+
+    /// Every unit that is started is in its automatic restart when it is looked at.
+    pub(crate) fn dies_after_start(&self, dies: bool) {
+        self.lock().dies_after_start = dies;
     }
 
     /// No call fails or hangs any more.
@@ -104,24 +110,24 @@ impl Sim {
 
     fn perform(
         &self,
-        call: String,
+        call: &str,
         unit: &str,
         job: Option<Job>,
     ) -> BoxFuture<'_, Result<(), SystemdError>> {
         let mut inner = self.lock();
-        inner.history.push(call.clone());
+        inner.history.push(call.to_owned());
         let done = match job {
             None => {
-                if inner.failing.contains(&call) {
+                if inner.failing.contains(call) {
                     Err(SystemdError::Disconnected)
                 } else {
                     self.read(&mut inner);
                     Ok(())
                 }
             }
-            Some(job) => inner.job(job, unit, &call),
+            Some(job) => inner.job(job, unit, call),
         };
-        if inner.hanging.contains(&call) {
+        if inner.hanging.contains(call) {
             self.hung.notify_one();
             return Box::pin(pending());
         }
@@ -158,15 +164,15 @@ impl Inner {
 
 impl Systemd for Sim {
     fn reload(&self) -> BoxFuture<'_, Result<(), SystemdError>> {
-        self.perform("reload".to_owned(), "", None)
+        self.perform("reload", "", None)
     }
 
     fn run<'a>(&'a self, job: Job, unit: &'a str) -> BoxFuture<'a, Result<(), SystemdError>> {
-        self.perform(format!("{} {unit}", job.verb()), unit, Some(job))
+        self.perform(&format!("{} {unit}", job.verb()), unit, Some(job))
     }
 
     fn queue<'a>(&'a self, job: Job, unit: &'a str) -> BoxFuture<'a, Result<(), SystemdError>> {
-        drop(self.perform(format!("{} {unit}", job.verb()), unit, Some(job)));
+        drop(self.perform(&format!("{} {unit}", job.verb()), unit, Some(job)));
         Box::pin(ready(Ok(())))
     }
 
@@ -188,8 +194,12 @@ impl Systemd for Sim {
         unit: &'a str,
     ) -> BoxFuture<'a, Result<Option<UnitState>, SystemdError>> {
         let inner = self.lock();
+        let dies = inner.dies_after_start;
         let state = inner.units.get(unit).map(|(_, state)| UnitState {
-            active_state: state.clone(),
+            active_state: match state.as_str() {
+                "active" if dies => "activating".to_owned(),
+                state => state.to_owned(),
+            },
             sub_state: if state == "active" { "running" } else { "dead" }.to_owned(),
             result: if state == "failed" { "exit-code" } else { "success" }.to_owned(),
             exit_status: if state == "failed" { 127 } else { 0 },

@@ -48,6 +48,7 @@ pub(crate) fn unpack(file: File, writer: &mut TreeWriter) -> Result<(), TreeErro
         let Extension { path, link } = std::mem::take(&mut extension);
         let name = path.unwrap_or_else(|| entry.path_bytes().into_owned());
         let Some(path) = TreePath::parse(&name)? else { continue };
+        #[expect(clippy::wildcard_enum_match_arm, reason = "what is not taken is refused")]
         match kind {
             EntryType::Directory => writer.directory(&path)?,
             EntryType::Regular | EntryType::Continuous => {
@@ -57,7 +58,8 @@ pub(crate) fn unpack(file: File, writer: &mut TreeWriter) -> Result<(), TreeErro
                 writer.file(&path, executable, size, &mut entry)?;
             }
             EntryType::Symlink => {
-                let target = link.or_else(|| entry.link_name_bytes().map(|t| t.into_owned()));
+                let target =
+                    link.or_else(|| entry.link_name_bytes().map(std::borrow::Cow::into_owned));
                 writer.symlink(&path, &target.unwrap_or_default())?;
             }
             EntryType::Link => return Err(path.refuse("is a hard link; pack it as a file")),
@@ -118,6 +120,7 @@ fn without_nul(mut bytes: Vec<u8>) -> Vec<u8> {
 }
 
 fn kind_of(kind: EntryType) -> &'static str {
+    #[expect(clippy::wildcard_enum_match_arm, reason = "only the frequent ones have words")]
     match kind {
         EntryType::Char | EntryType::Block => {
             "a device; only files, directories and links are taken"
@@ -271,7 +274,7 @@ mod tests {
         let large = tempfile::tempfile().unwrap();
         large.set_len(ARCHIVE_MAX_BYTES + 1).unwrap();
         assert!(take(large, dir.path()).unwrap_err().contains("are allowed"));
-        let (reader, _writer) = std::io::pipe().unwrap();
+        let (reader, _writer) = io::pipe().unwrap();
         assert_eq!(
             take(File::from(std::os::fd::OwnedFd::from(reader)), dir.path()).unwrap_err(),
             "the archive is not a regular file"

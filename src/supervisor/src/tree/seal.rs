@@ -30,8 +30,8 @@ pub(crate) fn seal(
     let whole = |source: io::Error| TreeError::Io { path: ".".to_owned(), source };
     accounts.give(top, owner).map_err(whole)?;
     rustix::fs::syncfs(top).map_err(|error| whole(error.into()))?;
-    let digits: String = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
-    Ok(digits.chars().take(FINGERPRINT_DIGITS).collect())
+    let digits = hash.finalize().into_iter().flat_map(|byte| [byte >> 4, byte & 15]);
+    Ok(digits.take(FINGERPRINT_DIGITS).filter_map(|d| char::from_digit(d.into(), 16)).collect())
 }
 
 /// The tree was made by [`super::TreeWriter`], so its depth is bounded.
