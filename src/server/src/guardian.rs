@@ -83,6 +83,9 @@ pub(crate) async fn admit(_proof: &Head, parts: &Parts, body: Body) -> Result<Ad
     if parts.method != Method::POST {
         return Err(Refusal::Method { method: parts.method.clone(), allowed: "POST" });
     }
+    if is_cross_site(&parts.headers) {
+        return Err(Refusal::CrossSite);
+    }
     if !body::has_media_type(&parts.headers) {
         return Err(Refusal::MediaType);
     }
@@ -97,6 +100,12 @@ pub(crate) async fn admit(_proof: &Head, parts: &Parts, body: Body) -> Result<Ad
 /// The `Content-Length`, which the parser below has checked to be one number.
 pub(crate) fn announced_bytes(headers: &HeaderMap) -> Option<u64> {
     headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+/// Whether a browser says that a page of another site made this request (Fetch Metadata, W3C). A visitor of
+/// such a page must not call agents by it, least of all those on the visitor's own network.
+fn is_cross_site(headers: &HeaderMap) -> bool {
+    headers.get_all("sec-fetch-site").iter().any(|value| value.as_bytes() == b"cross-site")
 }
 
 fn check_framing(version: Version, headers: &HeaderMap) -> Result<(), Refusal> {
@@ -183,6 +192,18 @@ mod tests {
         assert!(matches!(call(large, "x").await, Err(Refusal::Read(ReadError::TooLarge { .. }))));
         let broken = to_a().method("POST").header("content-length", "1");
         assert!(matches!(call(broken, "x").await, Err(Refusal::Call(_))));
+    }
+
+    #[tokio::test]
+    async fn a_page_of_another_site_calls_nothing() {
+        let from = |site: &'static str| to_a().method("POST").header("sec-fetch-site", site);
+        let body = r#"{"command":"a"}"#;
+        assert!(matches!(call(from("cross-site"), body).await, Err(Refusal::CrossSite)));
+        let twice = from("same-origin").header("sec-fetch-site", "cross-site");
+        assert!(matches!(call(twice, body).await, Err(Refusal::CrossSite)));
+        for site in ["same-origin", "same-site", "none"] {
+            assert!(call(from(site), body).await.is_ok(), "{site}");
+        }
     }
 
     #[tokio::test]

@@ -39,7 +39,10 @@ pub(crate) enum Refusal {
         /// What it may use.
         allowed: &'static str,
     },
-    /// The body is a form, or something else that is no JSON.
+    /// A page of another site made the request.
+    #[error("a page of another site may not call agents")]
+    CrossSite,
+    /// The body is something else than JSON.
     #[error("the body must have the Content-Type application/json")]
     MediaType,
     /// The body could not be read.

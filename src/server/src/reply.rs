@@ -123,6 +123,7 @@ fn said(refusal: &Refusal) -> Said {
         | Refusal::Read(ReadError::Broken(_)) => plain(StatusCode::BAD_REQUEST, "BAD_REQUEST"),
         Refusal::UriTooLong => plain(StatusCode::URI_TOO_LONG, "BAD_REQUEST"),
         Refusal::Method { .. } => plain(StatusCode::METHOD_NOT_ALLOWED, "METHOD_NOT_ALLOWED"),
+        Refusal::CrossSite => plain(StatusCode::FORBIDDEN, "FORBIDDEN"),
         Refusal::MediaType => plain(StatusCode::UNSUPPORTED_MEDIA_TYPE, "BAD_REQUEST"),
         Refusal::Read(ReadError::TooLarge { .. }) => {
             plain(StatusCode::PAYLOAD_TOO_LARGE, "BODY_TOO_LARGE")
@@ -244,6 +245,7 @@ mod tests {
                 "METHOD_NOT_ALLOWED",
                 "POST",
             ),
+            (Refusal::CrossSite, 403, "FORBIDDEN", ""),
             (Refusal::MediaType, 415, "BAD_REQUEST", ""),
             (Refusal::Read(ReadError::TooLarge { limit: 1 }), 413, "BODY_TOO_LARGE", "close"),
             (
