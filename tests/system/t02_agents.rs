@@ -107,22 +107,22 @@ fn status_agrees_with_systemd_and_podman() {
     let status = json_of(&["ploinkyctl", "--json", "agent", "status", "/echo"]);
     let agent = status.get("agents").map_or(&status, |agents| &agents[0]);
     assert_eq!(agent["unit"], unit);
-    assert_eq!(agent["active_state"], property(unit, "ActiveState"));
-    assert_eq!(agent["sub_state"], property(unit, "SubState"));
+    assert_eq!(agent["activeState"], property(unit, "ActiveState"));
+    assert_eq!(agent["subState"], property(unit, "SubState"));
     assert_eq!(agent["restarts"].to_string(), property(unit, "NRestarts"));
     let inspected = json_of(&["podman", "inspect", "ploinky-localhost-echo"]);
     let inspected = &inspected[0];
-    assert_eq!(agent["container_id"], inspected["Id"]);
-    assert_eq!(agent["container_state"], inspected["State"]["Status"]);
+    assert_eq!(agent["containerId"], inspected["Id"]);
+    assert_eq!(agent["containerState"], inspected["State"]["Status"]);
     assert_eq!(agent["pid"], inspected["State"]["Pid"]);
-    assert_eq!(agent["image_id"], inspected["Image"]);
+    assert_eq!(agent["imageId"], inspected["Image"]);
     assert_eq!(agent["health"], inspected["State"]["Health"]["Status"]);
     let first =
         inspected["HostConfig"]["IDMappings"]["UidMap"][0].as_str().unwrap_or_default().to_owned();
-    assert!(first.contains(&agent["uid_first"].to_string()), "{first} and {}", agent["uid_first"]);
+    assert!(first.contains(&agent["uidFirst"].to_string()), "{first} and {}", agent["uidFirst"]);
     let table = ok(&["ploinkyctl", "agent", "list"]);
     let row = table.lines().find(|line| line.contains("/echo")).unwrap();
-    assert!(row.contains("active") && row.contains("healthy"), "{table}");
+    assert!(row.contains("running") && row.contains("healthy"), "{table}");
 }
 
 #[test]
@@ -170,10 +170,20 @@ fn stop_and_start_are_desired_state() {
     });
 }
 
+/// Puts the configuration back, also when the test fails.
+struct Restored;
+
+impl Drop for Restored {
+    fn drop(&mut self) {
+        sh("cp /tmp/config.before /var/lib/ploinky/config.json");
+    }
+}
+
 #[test]
 fn a_configuration_edited_by_hand_is_applied_and_a_broken_one_changes_nothing() {
     deploy_echo();
     sh("cp /var/lib/ploinky/config.json /tmp/config.before");
+    let restored = Restored;
     // Written in place, as an editor might: a reader may see half of it, which has to be as if broken.
     sh(
         r#"jq '.deployments += [{"domain":"localhost","path":"/by-hand","agent":"echo"}]' /tmp/config.before >/var/lib/ploinky/config.json"#,
@@ -186,7 +196,7 @@ fn a_configuration_edited_by_hand_is_applied_and_a_broken_one_changes_nothing() 
     assert_eq!(status, 78, "{text}");
     assert!(text.contains("/var/lib/ploinky/config.json") && text.contains("colour"), "{text}");
     wait_for("the report of the broken file", || {
-        json_of(&["ploinkyctl", "--json", "status"])["config_error"]
+        json_of(&["ploinkyctl", "--json", "status"])["config"]["error"]
             .as_str()
             .is_some_and(|e| e.contains("colour"))
             .then_some(())
@@ -195,7 +205,7 @@ fn a_configuration_edited_by_hand_is_applied_and_a_broken_one_changes_nothing() 
     assert!(text.contains("colour"), "{text}");
     assert_eq!(call("/by-hand", "echo.ping", &json!([])).unwrap().status, 200);
     assert_eq!(call("/echo", "echo.ping", &json!([])).unwrap().status, 200);
-    sh("cp /tmp/config.before /var/lib/ploinky/config.json");
+    drop(restored);
     wait_for("the removal", || {
         (call("/by-hand", "echo.ping", &json!([])).ok()?.status == 404).then_some(())
     });

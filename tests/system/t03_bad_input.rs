@@ -60,7 +60,7 @@ fn handlers_that_misbehave() {
     sh(r#"rm -rf /tmp/bad && mkdir -p /tmp/bad && cd /tmp/bad
         printf '%s' '{"name":"bad","container":"localhost/ploinky-busybox:1","timeout":2,"commands":{
             "fail":"sh -c '\''echo reason >&2; exit 3'\''","json":"sh fail-json.sh","silent":"true","flood":"sh flood.sh",
-            "hang":"sleep 600","missing":"./not-there.sh","gone":"no-such-program"}}' >manifest.json
+            "hang":"sh -c '\''sleep 600'\''","missing":"./not-there.sh","gone":"no-such-program"}}' >manifest.json
         printf '%s' 'echo "{\"error\":true,\"message\":\"no such book\",\"code\":\"NOT_FOUND\",\"details\":{\"book\":1}}"; exit 1' >fail-json.sh
         printf 'exec head -c 100000000 /dev/zero' >flood.sh"#);
     ok(&["ploinkyctl", "deploy", "localhost", "/bad", "/tmp/bad"]);
@@ -174,11 +174,14 @@ fn env_values_of_every_kind_arrive_as_they_are() {
     });
     let manifest = json!({
         "name": "env", "container": "localhost/ploinky-busybox:1",
-        "commands": {"env": "sh -c 'tr \"\\0\" \"\\1\" </proc/self/environ'"}, "env": values
+        "commands": {"env": "awk -f env.awk"}, "env": values
     });
     sh("rm -rf /tmp/env && mkdir /tmp/env");
     let encoded = manifest.to_string().replace('\'', "'\\''");
     sh(&format!("printf '%s' '{encoded}' >/tmp/env/manifest.json"));
+    sh(
+        r#"printf '%s' 'BEGIN { for (name in ENVIRON) printf "%s=%s\001", name, ENVIRON[name] }' >/tmp/env/env.awk"#,
+    );
     ok(&["ploinkyctl", "deploy", "localhost", "/env", "/tmp/env"]);
     let (reply, _) =
         wait_for("an answer", || call("/env", "env", &json!([])).ok().filter(|r| r.status == 200));

@@ -22,7 +22,7 @@ fn a_reinstall_under_load_fails_no_request() {
     ok(&["/bin/bash", "-c", "systemctl start ploinky@{1..4}"]);
     let load = Load::start(4, true, "/echo", "echo.ping");
     sh(&format!(
-        "DEBIAN_FRONTEND=noninteractive apt-get install -y --reinstall --no-download {PACKAGE} >/var/tmp/reinstall.log 2>&1"
+        "DEBIAN_FRONTEND=noninteractive apt-get install -y --reinstall {PACKAGE} >/var/tmp/reinstall.log 2>&1"
     ));
     let samples = load.finish();
     println!("{} calls during the reinstall", samples.len());
@@ -44,7 +44,7 @@ fn remove_keeps_the_state_and_purge_takes_it() {
     assert_eq!(left, "");
     assert!(sh("cat /var/lib/ploinky/config.json").contains("/echo"));
 
-    sh(&format!("DEBIAN_FRONTEND=noninteractive apt-get install -y --no-download {PACKAGE}"));
+    sh(&format!("DEBIAN_FRONTEND=noninteractive apt-get install -y {PACKAGE}"));
     sh("systemctl start ploinky@1");
     wait_for("the agent, from config.json alone", || {
         (call("/echo", "echo.ping", &json!([])).ok()?.status == 200).then_some(())
@@ -56,6 +56,6 @@ fn remove_keeps_the_state_and_purge_takes_it() {
         systemctl list-units --all --plain --no-legend 'ploinky*' | grep -v not-found || true");
     assert_eq!(left, "");
     assert_eq!(sh("systemctl is-system-running").trim(), "running");
-    sh(&format!("DEBIAN_FRONTEND=noninteractive apt-get install -y --no-download {PACKAGE}"));
+    sh(&format!("DEBIAN_FRONTEND=noninteractive apt-get install -y {PACKAGE}"));
     ok(&["ploinkyctl", "--json", "status"]);
 }
