@@ -253,7 +253,10 @@ impl AgentTree {
             }
         }
         tree::remove(&agent, STAGING).map_err(|e| self.remove_error(STAGING, e))?;
-        state_file::delete(&self.record()).map_err(|e| self.remove_error(RECORD, e))
+        let swept = state_file::delete(&self.record())
+            .and_then(|()| state_file::sweep(&self.record()))
+            .and_then(|()| state_file::sweep(&self.dir.manifest()));
+        swept.map_err(|e| self.remove_error(RECORD, e))
     }
 
     /// Removes everything. The container must be gone. Blocks for as long as that takes.
@@ -545,6 +548,9 @@ mod tests {
         let agent = open_directory(place.tree.dir.root()).unwrap();
         AgentTree::exchange(&agent).unwrap();
         assert_ne!(one, two);
+        for name in [".manifest.json.tmp", ".redeploy.json.tmp"] {
+            File::create(place.tree.dir.root().join(name)).unwrap();
+        }
         place.tree.settle(Some(&one)).unwrap();
         assert_eq!(place.code(), "one");
         assert_eq!(place.names(), [".tasks", "code", "manifest.json"]);

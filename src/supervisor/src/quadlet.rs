@@ -124,7 +124,7 @@ impl AgentUnit<'_> {
             unit.fixed("HealthInterval", "30s");
             unit.fixed("HealthTimeout", "10s");
             unit.fixed("HealthRetries", "3");
-            unit.fixed("HealthStartPeriod", "60s");
+            unit.fixed("HealthStartPeriod", "30s");
             // The death of the container is what makes systemd start it anew.
             unit.fixed("HealthOnFailure", "kill");
         }

@@ -51,9 +51,7 @@ pub(crate) fn write(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "is not the path of a file"));
     };
     let directory = File::open(parent)?;
-    let mut staged = std::ffi::OsString::from(".");
-    staged.push(name);
-    staged.push(".tmp");
+    let staged = staged_name(name);
     remove(&directory, &staged)?;
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let mut file =
@@ -85,6 +83,24 @@ pub(crate) fn delete(path: &Path) -> io::Result<()> {
         Err(rustix::io::Errno::NOENT) => Ok(()),
         Err(error) => Err(error.into()),
     }
+}
+
+/// Removes what a crash in the middle of [`write`] left beside `path`.
+///
+/// # Errors
+/// When it cannot be removed.
+pub(crate) fn sweep(path: &Path) -> io::Result<()> {
+    match (path.parent(), path.file_name()) {
+        (Some(parent), Some(name)) => delete(&parent.join(staged_name(name))),
+        _ => Ok(()),
+    }
+}
+
+fn staged_name(name: &std::ffi::OsStr) -> std::ffi::OsString {
+    let mut staged = std::ffi::OsString::from(".");
+    staged.push(name);
+    staged.push(".tmp");
+    staged
 }
 
 fn remove(directory: &File, name: &std::ffi::OsStr) -> io::Result<()> {
@@ -128,6 +144,9 @@ mod tests {
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
         delete(&path).unwrap();
         delete(&path).unwrap();
+        symlink(&path, dir.path().join(".a.tmp")).unwrap();
+        sweep(&path).unwrap();
+        sweep(&path).unwrap();
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
     }
 }

@@ -8,6 +8,7 @@ use super::{Lifecycle, LifecycleError, Place, blocking, check_place, error};
 use crate::agent_tree;
 use crate::apply::{Starts, apply};
 use crate::plan::{Activity, Installed, Wanted, plan};
+use crate::state_file;
 
 /// Units of agents.
 const PATTERN: &str = "ploinky-agent-*.service";
@@ -27,6 +28,11 @@ impl Lifecycle {
         let _: bool = self.store.take_unapplied();
         let Some(config) = self.store.config().cloned() else { return };
         self.unfinished = false;
+        for file in [self.host.state.config(), self.host.state.uid_map()] {
+            if let Err(error) = state_file::sweep(&file) {
+                tracing::warn!("cannot remove what is left beside {}: {error}", file.display());
+            }
+        }
         let mut problems = BTreeMap::new();
         let mut wanted = BTreeMap::new();
         let mut releases = BTreeMap::new();
