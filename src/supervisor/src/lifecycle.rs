@@ -23,7 +23,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ploinky_contract::paths::StateDir;
-use ploinky_contract::{AgentId, Config, Deployment, Manifest, Service};
+use ploinky_contract::{AgentId, Config, Deployment, Manifest, Service, Settings};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::Instant;
 
@@ -72,6 +72,8 @@ pub(crate) struct Lifecycle {
     host: Host,
     store: ConfigStore,
     problems: BTreeMap<AgentId, String>,
+    /// The settings of the instances that systemd knows.
+    settings: Option<Settings>,
     /// Something failed that belongs to no agent alone.
     unfinished: bool,
     snapshots: watch::Sender<Arc<Snapshot>>,
@@ -107,6 +109,7 @@ impl Lifecycle {
             host,
             store,
             problems: BTreeMap::new(),
+            settings: None,
             unfinished: false,
             snapshots,
             #[cfg(test)]

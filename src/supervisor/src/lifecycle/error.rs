@@ -42,8 +42,8 @@ pub(crate) enum LifecycleError {
         /// What became of the host, as the middle of a sentence.
         aftermath: &'static str,
     },
-    #[error("cannot change the configuration")]
-    Config(#[source] ConfigStoreError),
+    #[error(transparent)]
+    Config(ConfigStoreError),
     #[error(transparent)]
     Tree(AgentTreeError),
     #[error("cannot list the agents")]

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ploinky_contract::{AgentId, Config, Deployment, Service};
+use ploinky_contract::{AgentId, Config, Deployment, Service, Settings};
 
 use super::{Lifecycle, LifecycleError, Place, blocking, check_place, error};
 use crate::agent_tree;
@@ -74,6 +74,7 @@ impl Lifecycle {
                 self.unfinished = true;
             }
         }
+        self.tell_settings(&config.settings).await;
         for (id, text) in &problems {
             if self.problems.get(id) != Some(text) {
                 tracing::error!(AGENT = %id, "{text}");
@@ -156,6 +157,26 @@ impl Lifecycle {
             let (tree, release) = (self.tree(place), release.clone());
             if let Err(error) = blocking(move || tree.settle(Some(&release))).await {
                 tracing::warn!("{}", error.chain());
+                self.unfinished = true;
+            }
+        }
+    }
+
+    /// Lets systemd run its generators when number or port of the instances changed. Instances that run are
+    /// left alone: whoever changed the port decides when.
+    async fn tell_settings(&mut self, new: &Settings) {
+        let old = self.settings.replace(new.clone());
+        let same = |old: &Settings| (old.port, old.workers_count) == (new.port, new.workers_count);
+        if old.as_ref().is_none_or(same) {
+            return;
+        }
+        match self.host.systemd.reload().await {
+            Ok(()) => tracing::info!(
+                "port or number of instances changed; it counts after `systemctl restart ploinky.target`"
+            ),
+            Err(error) => {
+                tracing::error!("{}", error::chain(&error));
+                self.settings = old;
                 self.unfinished = true;
             }
         }

@@ -506,6 +506,19 @@ async fn deployments_written_by_hand_are_carried_out() {
 }
 
 #[tokio::test]
+async fn systemd_hears_of_settings_once() {
+    let world = World::new();
+    let mut supervisor = world.started().await;
+    assert_eq!(world.sim.history(), Vec::<String>::new());
+    world.edit(|config| config.settings.port = 81);
+    for _ in 0..2 {
+        supervisor.store.look();
+        supervisor.reconcile().await;
+        assert_eq!(world.sim.history(), ["reload"]);
+    }
+}
+
+#[tokio::test]
 async fn another_agent_at_the_same_path_takes_its_place() {
     let world = World::new();
     let mut supervisor = world.started().await;
