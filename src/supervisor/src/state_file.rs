@@ -85,7 +85,7 @@ pub(crate) fn delete(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Removes what a crash in the middle of [`write`] left beside `path`.
+/// Removes what a crash in the middle of [`write()`] left beside `path`.
 ///
 /// # Errors
 /// When it cannot be removed.
