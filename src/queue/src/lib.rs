@@ -35,7 +35,7 @@ pub use consumer::{Claim, Claimed, Consumer, NotClaimed, Recovered, RunnerLock};
 pub use directories::OpenError;
 pub use janitor::{Swept, sweep};
 pub use lock::{InstanceLock, instance_is_alive, runner_is_alive};
-pub use outcome::{Outcome, TaskError};
+pub use outcome::{Outcome, RecordPlace, TaskError};
 pub use producer::{Cancel, Producer, SubmitError};
 pub use publish::Recorded;
 pub use read_result::BadResult;

@@ -19,6 +19,15 @@ pub enum Outcome {
     Failed(TaskError),
 }
 
+/// Which of the two directories holds a record.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum RecordPlace {
+    /// `responses/`.
+    Responses,
+    /// `errors/`.
+    Errors,
+}
+
 /// Why a task has no value.
 #[derive(Clone, Debug)]
 pub struct TaskError {
@@ -84,6 +93,14 @@ impl TaskError {
 }
 
 impl Outcome {
+    /// Where its record lies.
+    pub fn place(&self) -> RecordPlace {
+        match self {
+            Self::Done(_) => RecordPlace::Responses,
+            Self::Failed(_) => RecordPlace::Errors,
+        }
+    }
+
     /// The bytes of a response record around `response`, which has to be JSON.
     pub fn encode_response(id: TaskId, response: &RawValue) -> Vec<u8> {
         let response = response.get();

@@ -14,7 +14,7 @@ use crate::publish::{Recorded, publish};
 use crate::read_result::{BadResult, read};
 use crate::request::REQUEST_FILE_MAX_BYTES;
 use crate::watch::ResultWatch;
-use crate::{Outcome, Request, TaskError};
+use crate::{Outcome, RecordPlace, Request, TaskError};
 
 /// Requests and our own records: the agent reads them by its group.
 const FILE_MODE: Mode = Mode::from_raw_mode(0o640);
@@ -199,6 +199,21 @@ impl Producer {
             Ok(()) | Err(Errno::NOENT | Errno::NOTEMPTY | Errno::NOTDIR) => Ok(()),
             Err(e) => Err(e.into()),
         }
+    }
+
+    /// Removes a task that ended by itself and whose record was collected from `place`: nobody made a marker,
+    /// and the agent removes its lock itself. Half the calls of [`Producer::clean`], in the same order.
+    ///
+    /// # Errors
+    /// When the request or the record cannot be removed.
+    pub fn clean_collected(&self, id: TaskId, place: RecordPlace) -> io::Result<()> {
+        let Directories { requests, responses, errors, .. } = &self.directories;
+        unless_absent(unlinkat(requests, id.as_str(), AtFlags::empty()))?;
+        let directory = match place {
+            RecordPlace::Responses => responses,
+            RecordPlace::Errors => errors,
+        };
+        remove_result(directory, id).map(|_was_there| ())
     }
 
     /// Whether the agent serves its queue.

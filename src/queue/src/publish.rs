@@ -2,6 +2,7 @@
 
 use std::io::{self, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use ploinky_contract::TaskId;
 use rustix::fs::{
@@ -41,10 +42,28 @@ pub(crate) fn publish(
         Err(e) => return Err(e.into()),
     };
     write_all(&file, bytes)?;
+    recorded(link(&file, directory, id)?)
+}
+
+/// Gives a nameless file its name. Kernels since 6.10 let the process that opened a file link it by its
+/// descriptor; older ones want a capability for that and answer `ENOENT`, and the way through /proc is open
+/// to all, but costs twice as much.
+fn link(file: &OwnedFd, directory: &OwnedFd, id: TaskId) -> io::Result<rustix::io::Result<()>> {
+    static BY_DESCRIPTOR: AtomicBool = AtomicBool::new(true);
+    if BY_DESCRIPTOR.load(Ordering::Relaxed) {
+        let linked = linkat(file, c"", directory, id.as_str(), AtFlags::EMPTY_PATH);
+        if linked != Err(Errno::NOENT) {
+            return Ok(linked);
+        }
+    }
     let mut path = [0; FD_PATH_BYTES];
-    let linked =
-        linkat(CWD, fd_path(&file, &mut path)?, directory, id.as_str(), AtFlags::SYMLINK_FOLLOW);
-    recorded(linked)
+    let path = fd_path(file, &mut path)?;
+    let linked = linkat(CWD, path, directory, id.as_str(), AtFlags::SYMLINK_FOLLOW);
+    if linked.is_ok() {
+        // It was the way that did not exist, not the directory.
+        BY_DESCRIPTOR.store(false, Ordering::Relaxed);
+    }
+    Ok(linked)
 }
 
 /// The same with a name that readers ignore. Not by a second link: a reader between link and unlink would

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use ploinky_contract::{AgentId, TaskId};
 use ploinky_queue::{
-    BadResult, Cancel, Producer, Request, SubmitError, TaskError, boottime_ns, code,
+    BadResult, Cancel, Producer, RecordPlace, Request, SubmitError, TaskError, boottime_ns, code,
 };
 use tokio::sync::Notify;
 
@@ -30,6 +30,14 @@ pub(crate) struct AgentQueue {
     /// No new tasks come; the watch ends with the last one.
     retired: AtomicBool,
     wake: Notify,
+}
+
+/// A task that has ended and lies in the queue still.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ended {
+    id: TaskId,
+    /// Where its record was collected, if nobody asked to end it: then nothing else is left of it.
+    place: Option<RecordPlace>,
 }
 
 #[derive(Debug)]
@@ -112,40 +120,43 @@ impl AgentQueue {
         match self.producer.cancel(id, &why) {
             Ok(Cancel::NeverStarted | Cancel::Finished) => {
                 self.waiters().forget(id);
-                self.clean(id);
+                self.clean(Ended { id, place: None });
             }
             Ok(Cancel::Asked) => {}
             Err(error) => self.complain(id, "cannot cancel a task", &error),
         }
     }
 
-    /// Looks for the result of a task and hands it over. `true`: it has ended and is to be cleaned up.
-    pub(super) fn look(&self, id: TaskId) -> bool {
+    /// Looks for the result of a task and hands it over; if there is one, the task is to be cleaned up.
+    pub(super) fn look(&self, id: TaskId) -> Option<Ended> {
         if !self.waiters().knows(id) {
-            return false;
+            return None;
         }
-        let told = match self.producer.collect(id) {
-            Ok(None) => return false,
-            Ok(Some(outcome)) => Told::Outcome(outcome),
+        let (told, place) = match self.producer.collect(id) {
+            Ok(None) => return None,
+            Ok(Some(outcome)) => {
+                let place = outcome.place();
+                (Told::Outcome(outcome), Some(place))
+            }
             Err(trouble @ BadResult::Trouble { .. }) => {
                 self.complain(id, "cannot read the result of a task", &trouble);
-                return false;
+                return None;
             }
-            Err(bad) => Told::BadResult(bad),
+            Err(bad) => (Told::BadResult(bad), None),
         };
-        self.waiters().settle(id, told);
-        true
+        let ended_by_itself = self.waiters().settle(id, told);
+        Some(Ended { id, place: place.filter(|_| ended_by_itself) })
     }
 
     /// Looks for all results. Used when the kernel lost hints.
-    pub(super) fn look_for_all(&self) -> Vec<TaskId> {
+    pub(super) fn look_for_all(&self) -> Vec<Ended> {
         let all = self.waiters().all();
-        all.into_iter().filter(|id| self.look(*id)).collect()
+        all.into_iter().filter_map(|id| self.look(id)).collect()
     }
 
     /// Looks for the results that should be there by now and ends what time has ended. Gives the tasks that
     /// are to be cleaned up. `down_since_ns` is kept by the caller from one call to the next.
-    pub(super) fn look_for_overdue(&self, down_since_ns: &mut Option<u64>) -> Vec<TaskId> {
+    pub(super) fn look_for_overdue(&self, down_since_ns: &mut Option<u64>) -> Vec<Ended> {
         let now_ns = boottime_ns();
         let overdue = self.waiters().overdue(now_ns);
         if overdue.is_empty() {
@@ -157,13 +168,17 @@ impl AgentQueue {
         };
         overdue
             .into_iter()
-            .filter(|id| self.look(*id) || self.end_if_due(*id, now_ns, *down_since_ns))
+            .filter_map(|id| self.look(id).or_else(|| self.end_if_due(id, now_ns, *down_since_ns)))
             .collect()
     }
 
     /// Removes the files of a task that has ended.
-    pub(super) fn clean(&self, id: TaskId) {
-        if let Err(error) = self.producer.clean(id) {
+    pub(super) fn clean(&self, Ended { id, place }: Ended) {
+        let cleaned = match place {
+            Some(place) => self.producer.clean_collected(id, place),
+            None => self.producer.clean(id),
+        };
+        if let Err(error) = cleaned {
             // The janitor tries again.
             self.complain(id, "cannot clean up a task", &error);
         }
@@ -186,17 +201,18 @@ impl AgentQueue {
         self.wake.notified().await;
     }
 
-    fn end_if_due(&self, id: TaskId, now_ns: u64, down_since_ns: Option<u64>) -> bool {
+    fn end_if_due(&self, id: TaskId, now_ns: u64, down_since_ns: Option<u64>) -> Option<Ended> {
+        let ended = Some(Ended { id, place: None });
         let due = self.waiters().due(id, now_ns, down_since_ns);
         let (why, told) = match due {
-            Due::Patience => return false,
+            Due::Patience => return None,
             Due::GiveUp => {
                 let why = TaskError::new(code::CANCELLED, "the agent did not end the task in time");
                 if let Err(error) = self.producer.give_up(id, &why) {
                     self.complain(id, "cannot record the end of a task", &error);
                 }
                 self.waiters().forget(id);
-                return true;
+                return ended;
             }
             Due::Deadline => {
                 (TaskError::new(code::DEADLINE, "the task took too long"), Told::Deadline)
@@ -208,18 +224,18 @@ impl AgentQueue {
         match self.producer.cancel(id, &why) {
             Ok(Cancel::NeverStarted) => {
                 self.waiters().settle(id, told);
-                true
+                ended
             }
             // The result came just now.
             Ok(Cancel::Finished) => self.look(id),
             Ok(Cancel::Asked) => {
                 self.waiters().cancel(id, now_ns, Some(told));
-                false
+                None
             }
             Err(error) => {
                 self.complain(id, "cannot cancel a task", &error);
                 self.waiters().cancel(id, now_ns, Some(told));
-                false
+                None
             }
         }
     }

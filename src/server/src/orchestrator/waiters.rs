@@ -81,12 +81,14 @@ impl Waiters {
         self.tasks.is_empty()
     }
 
-    /// Forgets a task and tells the request that waits for it, if one does.
-    pub(super) fn settle(&mut self, id: TaskId, told: Told) {
-        if let Some(Task { state: State::Waited(sender), .. }) = self.tasks.remove(&id) {
-            // The request may have gone away just now.
-            drop(sender.send(told));
-        }
+    /// Forgets a task and tells the request that waits for it, if one does; whether one did.
+    pub(super) fn settle(&mut self, id: TaskId, told: Told) -> bool {
+        let Some(Task { state: State::Waited(sender), .. }) = self.tasks.remove(&id) else {
+            return false;
+        };
+        // The request may have gone away just now.
+        drop(sender.send(told));
+        true
     }
 
     /// Forgets a task.
@@ -212,7 +214,7 @@ mod tests {
         let mut waiters = Waiters::default();
         let mut first = waiters.add(id(1), 0, SECOND).unwrap();
         waiters.cancel(id(1), 5, Some(Told::Deadline));
-        waiters.settle(id(1), Told::AgentDown);
+        assert!(!waiters.settle(id(1), Told::AgentDown));
         assert!(matches!(first.try_recv(), Ok(Told::Deadline)));
         assert!(waiters.is_empty() && !waiters.knows(id(1)));
     }

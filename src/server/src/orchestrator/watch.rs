@@ -41,7 +41,7 @@ pub(crate) async fn watch(queue: Arc<AgentQueue>, results: ResultWatch) {
         let ended = tokio::select! {
             is_complete = read_hints(hints.as_mut(), &mut named) => {
                 if is_complete {
-                    named.drain(..).filter(|id| queue.look(*id)).collect()
+                    named.drain(..).filter_map(|id| queue.look(id)).collect()
                 } else {
                     named.clear();
                     queue.look_for_all()
@@ -61,8 +61,8 @@ pub(crate) async fn watch(queue: Arc<AgentQueue>, results: ResultWatch) {
         if !ended.is_empty() {
             // The requests that were just told answer first; nobody waits for the cleaning.
             tokio::task::yield_now().await;
-            for id in ended {
-                queue.clean(id);
+            for task in ended {
+                queue.clean(task);
             }
         }
     }

@@ -1,6 +1,6 @@
 //! The floor under a task: two threads that pass files back and forth, with nothing around it.
 //!
-//! `ping_pong DIR SECONDS IN_FLIGHT` prints round trips per second and the median in microseconds. A request is
+//! `file_floor DIR SECONDS IN_FLIGHT` prints round trips per second and the median in microseconds. A request is
 //! written beside the inbox and renamed into it; the other thread is woken by inotify, reads it, removes it and
 //! answers in the same way; so each side makes the calls that no such protocol can do without.
 #![expect(
@@ -130,9 +130,9 @@ fn drive(
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let words: Vec<String> = std::env::args().skip(1).collect();
     let [directory, seconds, in_flight] = words.as_slice() else {
-        return Err("usage: ping_pong DIR SECONDS IN_FLIGHT".into());
+        return Err("usage: file_floor DIR SECONDS IN_FLIGHT".into());
     };
-    let parent = Path::new(directory).join(format!("ping-pong-{}", std::process::id()));
+    let parent = Path::new(directory).join(format!("file-floor-{}", std::process::id()));
     std::fs::create_dir_all(&parent)?;
     let (requests, responses) =
         (Inbox::make(&parent, "requests")?, Inbox::make(&parent, "responses")?);
