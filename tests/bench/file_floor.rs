@@ -1,8 +1,11 @@
 //! The floor under a task: two threads that pass files back and forth, with nothing around it.
 //!
-//! `file_floor DIR SECONDS IN_FLIGHT` prints round trips per second and the median in microseconds. A request is
-//! written beside the inbox and renamed into it; the other thread is woken by inotify, reads it, removes it and
-//! answers in the same way; so each side makes the calls that no such protocol can do without.
+//! `file_floor DIR SECONDS IN_FLIGHT VARIANT` prints round trips per second and the median in microseconds.
+//!
+//! `plain`: a request is written beside the inbox and renamed into it; the other thread is woken by inotify,
+//! reads it, removes it and answers in the same way: the calls that no such protocol can do without.
+//! `queue`: the calls of Ploinky's queue: nameless file and link, a lock directory that is made, opened, locked
+//! and removed, a look for an earlier record, and the request removed by the side that wrote it.
 #![expect(
     clippy::print_stdout,
     clippy::indexing_slicing,
@@ -23,28 +26,44 @@ use rustix::io;
 /// Bytes of a request and of an answer.
 const SIZE: usize = 200;
 
+/// Which calls are made.
+#[derive(Clone, Copy, PartialEq)]
+enum Variant {
+    Plain,
+    Queue,
+}
+
 /// One direction: an inbox that is watched, and a directory beside it where files are made.
 struct Inbox {
+    variant: Variant,
     directory: OwnedFd,
     staging: OwnedFd,
     events: OwnedFd,
 }
 
 impl Inbox {
-    fn make(parent: &Path, name: &str) -> io::Result<Self> {
+    fn make(parent: &Path, name: &str, variant: Variant) -> io::Result<Self> {
         let (inbox, staging) = (parent.join(name), parent.join(format!("{name}.new")));
         for path in [&inbox, &staging] {
             rustix::fs::mkdir(path, Mode::RWXU)?;
         }
         let events = inotify::init(CreateFlags::CLOEXEC)?;
-        inotify::add_watch(&events, &inbox, WatchFlags::MOVED_TO)?;
+        let what =
+            if variant == Variant::Plain { WatchFlags::MOVED_TO } else { WatchFlags::CREATE };
+        inotify::add_watch(&events, &inbox, what)?;
         let open = |path: &Path| {
             rustix::fs::openat(CWD, path, OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty())
         };
-        Ok(Self { directory: open(&inbox)?, staging: open(&staging)?, events })
+        Ok(Self { variant, directory: open(&inbox)?, staging: open(&staging)?, events })
     }
 
     fn put(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
+        if self.variant == Variant::Queue {
+            let flags = OFlags::WRONLY | OFlags::TMPFILE | OFlags::CLOEXEC;
+            let file = rustix::fs::openat(&self.directory, c".", flags, Mode::RUSR | Mode::WUSR)?;
+            io::write(&file, bytes)?;
+            return rustix::fs::linkat(&file, c"", &self.directory, name, AtFlags::EMPTY_PATH);
+        }
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
         let file = rustix::fs::openat(&self.staging, name, flags, Mode::RUSR | Mode::WUSR)?;
         io::write(&file, bytes)?;
@@ -52,17 +71,45 @@ impl Inbox {
         rustix::fs::renameat(&self.staging, name, &self.directory, name)
     }
 
-    fn take(&self, name: &str, buffer: &mut [u8]) -> io::Result<usize> {
-        let file = rustix::fs::openat(
-            &self.directory,
-            name,
-            OFlags::RDONLY | OFlags::CLOEXEC,
-            Mode::empty(),
-        )?;
-        let length = io::read(&file, buffer)?;
-        drop(file);
-        rustix::fs::unlinkat(&self.directory, name, AtFlags::empty())?;
-        Ok(length)
+    fn read(&self, name: &str, buffer: &mut [u8]) -> io::Result<usize> {
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let file = rustix::fs::openat(&self.directory, name, flags, Mode::empty())?;
+        if self.variant == Variant::Queue {
+            rustix::fs::fstat(&file)?;
+        }
+        io::read(&file, buffer)
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        rustix::fs::unlinkat(&self.directory, name, AtFlags::empty())
+    }
+}
+
+/// The lock of a task, in the directory where the requests are made.
+struct Lock<'a> {
+    locks: &'a OwnedFd,
+    name: &'a str,
+    _held: OwnedFd,
+}
+
+impl<'a> Lock<'a> {
+    fn take(locks: &'a OwnedFd, responses: &Inbox, name: &'a str) -> io::Result<Self> {
+        rustix::fs::mkdirat(locks, name, Mode::RWXU)?;
+        let held =
+            rustix::fs::openat(locks, name, OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty())?;
+        rustix::fs::flock(&held, rustix::fs::FlockOperation::NonBlockingLockExclusive)?;
+        for directory in [&responses.directory, &responses.staging] {
+            match rustix::fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW) {
+                Err(io::Errno::NOENT) => {}
+                Ok(_) => return Err(io::Errno::EXIST),
+                Err(e) => return Err(e),
+            }
+        }
+        Ok(Self { locks, name, _held: held })
+    }
+
+    fn release(self) -> io::Result<()> {
+        rustix::fs::unlinkat(self.locks, self.name, AtFlags::REMOVEDIR)
     }
 }
 
@@ -83,11 +130,19 @@ fn names(events: &OwnedFd, mut on: impl FnMut(&str) -> io::Result<bool>) -> io::
 fn serve(requests: &Inbox, responses: &Inbox) -> io::Result<()> {
     let mut buffer = [0; 4096];
     names(&requests.events, |name| {
-        let length = requests.take(name, &mut buffer)?;
         if name == "stop" {
             return Ok(false);
         }
-        responses.put(name, &buffer[..length])?;
+        if requests.variant == Variant::Queue {
+            let lock = Lock::take(&requests.staging, responses, name)?;
+            let length = requests.read(name, &mut buffer)?;
+            responses.put(name, &buffer[..length])?;
+            lock.release()?;
+        } else {
+            let length = requests.read(name, &mut buffer)?;
+            requests.remove(name)?;
+            responses.put(name, &buffer[..length])?;
+        }
         Ok(true)
     })
 }
@@ -114,7 +169,11 @@ fn drive(
     }
     let mut buffer = [0; 4096];
     names(&responses.events, |name| {
-        responses.take(name, &mut buffer)?;
+        responses.read(name, &mut buffer)?;
+        if requests.variant == Variant::Queue {
+            requests.remove(name)?;
+        }
+        responses.remove(name)?;
         if let Some(at) = sent.remove(name) {
             took.push(at.elapsed());
         }
@@ -129,13 +188,18 @@ fn drive(
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let words: Vec<String> = std::env::args().skip(1).collect();
-    let [directory, seconds, in_flight] = words.as_slice() else {
-        return Err("usage: file_floor DIR SECONDS IN_FLIGHT".into());
+    let [directory, seconds, in_flight, variant] = words.as_slice() else {
+        return Err("usage: file_floor DIR SECONDS IN_FLIGHT plain|queue".into());
+    };
+    let variant = match variant.as_str() {
+        "plain" => Variant::Plain,
+        "queue" => Variant::Queue,
+        other => return Err(format!("there is no variant `{other}`; use plain or queue").into()),
     };
     let parent = Path::new(directory).join(format!("file-floor-{}", std::process::id()));
     std::fs::create_dir_all(&parent)?;
     let (requests, responses) =
-        (Inbox::make(&parent, "requests")?, Inbox::make(&parent, "responses")?);
+        (Inbox::make(&parent, "requests", variant)?, Inbox::make(&parent, "responses", variant)?);
     let duration = Duration::from_secs(seconds.parse()?);
     let start = Instant::now();
     let mut took = std::thread::scope(|scope| {
