@@ -66,10 +66,14 @@ impl AgentUnit<'_> {
             "Written by ploinky-supervisor from config.json; what is changed here is lost.",
         );
         unit.comment("To change the agent, use ploinkyctl or edit /var/lib/ploinky/config.json.");
-        unit.comment("To add keys, use a drop-in in the directory with this file's name and `.d`.");
+        unit.comment(
+            "To add keys, use a drop-in in /etc/containers/systemd/<name of this file>.d/.",
+        );
 
         unit.section("Unit");
         unit.set("Description", &format!("Ploinky agent {agent} at {domain}{path}"))?;
+        // `systemctl stop ploinky.target` means all of Ploinky.
+        unit.fixed("PartOf", "ploinky.target");
         unit.fixed("StartLimitIntervalSec", "0");
 
         unit.section("Container");

@@ -2,9 +2,8 @@
 //!
 //! The oracle is the argument list, not the text: a value that looks harmless in a unit file may still become
 //! two words, an option or an expanded specifier on the way. Needs the generator of Podman 5.0 or later at its
-//! usual place or named by `PLOINKY_QUADLET_GENERATOR`; without it each test says that it was skipped.
+//! usual place or named by `PLOINKY_QUADLET_GENERATOR`; `tests/check system` runs it inside the testbed.
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test")]
-#![expect(clippy::print_stdout, reason = "a skipped test says so")]
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -53,16 +52,12 @@ const HOSTILE: [&str; 33] = [
     "\t leading and trailing \n",
 ];
 
-fn generator() -> Option<PathBuf> {
+fn generator() -> PathBuf {
     let standard = Path::new("/usr/lib/systemd/system-generators/podman-system-generator");
     let path = std::env::var_os("PLOINKY_QUADLET_GENERATOR")
         .map_or_else(|| standard.to_owned(), PathBuf::from);
-    if path.exists() {
-        return Some(path);
-    }
-    let test = std::thread::current().name().unwrap_or_default().to_owned();
-    println!("skipped {test}: there is no {}", path.display());
-    None
+    assert!(path.exists(), "there is no {}: install Podman 5.0 or later", path.display());
+    path
 }
 
 /// The text of the agent's unit with this manifest.
@@ -254,7 +249,7 @@ const DEFAULT: &str = "/usr/bin/podman run --name ploinky-ip6___1-a_b-c--d --cid
 
 #[test]
 fn the_default_unit_gives_exactly_these_arguments() {
-    let Some(generator) = generator() else { return };
+    let generator = generator();
     let text = unit(&with_env(&BTreeMap::new()));
     assert_eq!(Argv::generated(&generator, &text), Argv::plain());
     let service = service(&generator, &text);
@@ -276,7 +271,7 @@ fn the_default_unit_gives_exactly_these_arguments() {
 
 #[test]
 fn hostile_values_of_variables_arrive_as_they_are() {
-    let Some(generator) = generator() else { return };
+    let generator = generator();
     let mut env: BTreeMap<String, String> =
         HOSTILE.iter().enumerate().map(|(i, v)| (format!("V{i}"), (*v).to_owned())).collect();
     env.insert("LONG".to_owned(), "\"%$\\".repeat(1024));
@@ -290,7 +285,7 @@ fn hostile_values_of_variables_arrive_as_they_are() {
 
 #[test]
 fn every_character_alone_arrives_as_it_is() {
-    let Some(generator) = generator() else { return };
+    let generator = generator();
     for chunk in (1..0x80).collect::<Vec<u32>>().chunks(64) {
         let around = |code: &u32| {
             let c = char::from_u32(*code).unwrap();
@@ -305,7 +300,7 @@ fn every_character_alone_arrives_as_it_is() {
 
 #[test]
 fn hostile_words_of_a_program_arrive_as_they_are() {
-    let Some(generator) = generator() else { return };
+    let generator = generator();
     let program =
         ["/bin/x", "-c", "$HOME %h", ";", "", "a 'b' \"c\"", "\\", "é\u{2028}", "#", "@x"];
     let run = program.map(|word| format!("'{}'", word.replace('\'', "'\\''"))).join(" ");
