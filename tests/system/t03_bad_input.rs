@@ -97,7 +97,7 @@ fn images_that_are_missing_or_have_no_shell() {
         printf '{"name":"none","container":"localhost/not-here:1","commands":{"a":"true"}}' >manifest.json"#);
     let (status, text) = refused(&["ploinkyctl", "deploy", "localhost", "/none", "/tmp/none"]);
     assert_eq!(status, 1, "{text}");
-    assert!(text.contains("localhost/not-here:1") && text.contains("podman pull"), "{text}");
+    assert!(text.contains("localhost/not-here:1") && text.contains("podman build"), "{text}");
     assert_eq!(sh("ls -d /var/lib/ploinky/agents/localhost/none 2>/dev/null || true"), "");
     assert!(!ok(&["ploinkyctl", "config", "show"]).contains("/none"));
 

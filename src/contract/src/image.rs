@@ -42,6 +42,19 @@ impl FromStr for ImageName {
     }
 }
 
+impl ImageName {
+    /// How a person gets the image onto the host: a name below `localhost/` is in no registry.
+    pub fn remedy(&self) -> String {
+        if self.0.starts_with("localhost/") {
+            format!(
+                "build it with `podman build --tag {self} DIR`, DIR being where its Containerfile is"
+            )
+        } else {
+            format!("pull it with `podman pull {self}`")
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -80,5 +93,16 @@ mod tests {
         ] {
             assert!(text.parse::<ImageName>().is_ok(), "{text:?} was refused");
         }
+    }
+
+    #[test]
+    fn local_images_are_built_and_others_pulled() {
+        let remedy = |text: &str| text.parse::<ImageName>().unwrap().remedy();
+        assert!(remedy("localhost/echo:1").contains("`podman build --tag localhost/echo:1 DIR`"));
+        assert_eq!(
+            remedy("docker.io/library/node:22"),
+            "pull it with `podman pull docker.io/library/node:22`"
+        );
+        assert!(remedy("localhost:5000/x").contains("podman pull"));
     }
 }

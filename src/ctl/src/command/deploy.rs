@@ -215,10 +215,9 @@ fn explained(
     began: u64,
 ) -> Failure {
     match (error, &manifest.service) {
-        (ControlError::ImageMissing(_), Service::Container(container)) => failure.hint(format!(
-            "pull it with `sudo podman pull {}`, or build it, then deploy again",
-            container.image
-        )),
+        (ControlError::ImageMissing(_), Service::Container(container)) => {
+            failure.hint(format!("{}, as root; then deploy again", container.image.remedy()))
+        }
         (ControlError::StartFailed(_), _) => failure
             .log(last_words(place, machine, began))
             .hint(format!("`ploinkyctl agent logs {place}` shows more of the log")),

@@ -27,7 +27,7 @@ pub(crate) enum LifecycleError {
     NotFound(String),
     #[error("there is no installed agent `{0}`; `ploinkyctl deploy` also takes a directory")]
     NoSuchAgent(AgentName),
-    #[error("image `{0}` is not on this host; pull it with `podman pull {0}`")]
+    #[error("image `{0}` is not on this host; {}", .0.remedy())]
     ImageMissing(ImageName),
     #[error(
         "the unit {unit} did not {} ({reason}){aftermath}: result `{result}`, exit status {exit_status}; see `journalctl -u {unit}`",

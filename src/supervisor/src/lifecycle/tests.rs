@@ -190,7 +190,7 @@ async fn what_cannot_be_deployed_is_refused_and_leaves_nothing() {
         (
             "/a",
             release("1", "localhost/missing:1"),
-            "pull it with `podman pull localhost/missing:1`",
+            "build it with `podman build --tag localhost/missing:1 DIR`",
         ),
         ("/", release("1", IMAGE), "cannot be deployed at `/`"),
         ("/a", archive(&[("x", "y")]), "can be deployed at `/` only"),

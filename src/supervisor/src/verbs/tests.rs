@@ -187,7 +187,7 @@ async fn a_verb_asks_for_its_change_and_passes_the_error_on() {
     assert_eq!(seen, ["deploy", "undeploy", "start", "stop", "restart"]);
     let [image, missing, busy, stopping, refused] = caller.await.unwrap();
     assert!(
-        matches!(image, Err(ControlError::ImageMissing(text)) if text.contains("podman pull localhost/x:1"))
+        matches!(image, Err(ControlError::ImageMissing(text)) if text.contains("podman build --tag localhost/x:1"))
     );
     assert!(matches!(missing, Err(ControlError::NotFound(_))));
     assert!(matches!(busy, Err(ControlError::Busy(_))));
