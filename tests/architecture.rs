@@ -11,9 +11,10 @@ struct Row {
     never: &'static [&'static str],
 }
 
-const TABLE: [Row; 8] = [
+const TABLE: [Row; 9] = [
     Row { krate: "ploinky-contract", may_use: &[], never: &["tokio", "zbus", "axum", "rustix"] },
     Row { krate: "ploinky-control", may_use: &["ploinky-contract"], never: &["axum", "hyper"] },
+    Row { krate: "ploinky-journal", may_use: &[], never: &["tokio", "zbus", "axum"] },
     Row {
         krate: "ploinky-queue",
         may_use: &["ploinky-contract"],
@@ -21,12 +22,12 @@ const TABLE: [Row; 8] = [
     },
     Row {
         krate: "ploinky-server",
-        may_use: &["ploinky-contract", "ploinky-control", "ploinky-queue"],
+        may_use: &["ploinky-contract", "ploinky-control", "ploinky-journal", "ploinky-queue"],
         never: &["podman-api"],
     },
     Row {
         krate: "ploinky-supervisor",
-        may_use: &["ploinky-contract", "ploinky-control"],
+        may_use: &["ploinky-contract", "ploinky-control", "ploinky-journal"],
         never: &["axum", "rustls", "ploinky-queue"],
     },
     Row {

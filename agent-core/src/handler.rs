@@ -11,8 +11,9 @@ use crate::boot_time::BootTime;
 use crate::compact_json::compact;
 use crate::handler::exchange::Exchange;
 use crate::interrupt::Interrupt;
-use crate::log::{Forward, chain};
+use crate::log::Forward;
 use crate::program::{self, StartError};
+use ploinky_contract::chain;
 
 /// Bytes of stderr that are logged for one task.
 const LOGGED_MAX_BYTES: usize = 64 * 1024;

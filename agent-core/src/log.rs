@@ -4,6 +4,8 @@ use std::error::Error;
 use std::fmt::Write as _;
 use std::io::{self, Write};
 
+use ploinky_contract::chain;
+
 /// Bytes of a line that a program wrote; longer ones are broken.
 const LINE_MAX_BYTES: usize = 4096;
 /// Bytes that are kept from the end of what a program wrote, for the details of its error.
@@ -16,24 +18,13 @@ pub(crate) fn event(text: &str) {
 }
 
 /// An error with all its causes, in one line.
-pub(crate) fn failure(error: &dyn Error) {
+pub(crate) fn failure(error: &(dyn Error + 'static)) {
     event(&chain(error));
 }
 
 /// What was asked for, on stdout.
 pub(crate) fn answer(text: &str) {
     writeln!(io::stdout().lock(), "{text}").ok();
-}
-
-/// An error and its causes, joined by colons.
-pub(crate) fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        write!(text, ": {error}").ok();
-        cause = error.source();
-    }
-    text
 }
 
 /// Forwards what a program writes to its stderr, line by line behind a prefix, and keeps the end.

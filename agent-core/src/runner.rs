@@ -13,8 +13,9 @@ use crate::boot_time::{BootTime, wait};
 use crate::handler;
 use crate::inbox::Inbox;
 use crate::interrupt::{Interrupt, Why};
-use crate::log::{self, chain};
+use crate::log;
 use crate::worker::{Answer, Pool, Said};
+use ploinky_contract::chain;
 
 /// Waits between tries to record an outcome; each is twice the one before.
 const RECORD_RETRY_FIRST: Duration = Duration::from_millis(20);

@@ -184,6 +184,24 @@ fn the_supervisor_may_die_while_agents_go_on() {
 }
 
 #[test]
+fn four_workers_and_the_supervisor_fit_into_35_mb() {
+    deploy_echo();
+    start_four();
+    let load = Load::start(16, true, "/echo", "echo.ping");
+    std::thread::park_timeout(Duration::from_secs(2));
+    assert!(failures(&load.finish()).is_empty());
+    let units = ["ploinky@1", "ploinky@2", "ploinky@3", "ploinky@4", "ploinky-supervisor"];
+    let kib = units.map(|unit| {
+        let rollup =
+            sh(&format!("cat /proc/{}/smaps_rollup", main_pid(&format!("{unit}.service"))));
+        let line = rollup.lines().find(|line| line.starts_with("Pss:")).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap()
+    });
+    println!("PSS after load, KiB: {units:?} {kib:?}, {} in all", kib.iter().sum::<u64>());
+    assert!(kib.iter().sum::<u64>() * 1024 <= 35_000_000, "{kib:?}");
+}
+
+#[test]
 fn z_after_a_power_cut_agents_and_routes_are_back_without_a_hand() {
     deploy_echo();
     power_cycle();

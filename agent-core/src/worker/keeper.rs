@@ -16,7 +16,9 @@ use super::connection::Connection;
 use super::{Pool, Process};
 use crate::boot_time::{BootTime, wait};
 use crate::interrupt::Bell;
-use crate::log::{self, Forward, chain};
+use ploinky_contract::chain;
+
+use crate::log::{self, Forward};
 use crate::program;
 
 /// Wait before a worker that died is started anew; it doubles with each death that comes soon.

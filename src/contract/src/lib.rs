@@ -5,6 +5,7 @@
 
 mod agent_id;
 mod agent_name;
+mod chain;
 mod command_name;
 mod config;
 mod deploy_path;
@@ -20,6 +21,7 @@ mod user_id;
 
 pub use agent_id::{AgentId, InvalidAgentId};
 pub use agent_name::{AgentName, InvalidAgentName};
+pub use chain::chain;
 pub use command_name::{CommandName, InvalidCommandName};
 pub use config::{
     Config, ConfigError, Deployment, DomainEntry, RepositoryEntry, Settings, WorkersCount,

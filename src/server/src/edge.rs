@@ -10,12 +10,13 @@ use axum::response::Response;
 use axum::routing::any;
 use http::request::Parts;
 use http::{HeaderMap, Method, header};
+use ploinky_contract::chain;
 use ploinky_contract::{CommandName, TaskId, UserId};
 use ploinky_queue::code;
 
 use crate::guardian::{self, Head};
 use crate::health;
-use crate::journal::{TaskLine, TaskLog, chain};
+use crate::journal::{TaskLine, TaskLog};
 use crate::orchestrator::{Agent, Origin};
 use crate::refusal::Refusal;
 use crate::reload::Table;

@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use ploinky_contract::chain;
 use ploinky_contract::limits::{JANITOR_ENTRIES, JANITOR_INTERVAL};
 use ploinky_queue::{InstanceLock, Submitter, instance_is_alive, sweep};
 use tokio::time::sleep;
 
-use crate::journal::chain;
 use crate::orchestrator::{AgentQueue, Origin};
 use crate::reload::Table;
 

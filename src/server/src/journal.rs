@@ -1,56 +1,10 @@
-//! What the operator reads: set-up of the journal, and one line per task as long as they are few.
+//! What the operator reads of tasks: one line each, as long as they are few.
 
-use std::error::Error;
-use std::fmt::Write as _;
-use std::io;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use ploinky_contract::limits::{TASK_LINES_BURST, TASK_LINES_PER_SECOND};
 use ploinky_contract::{AgentId, CommandName, TaskId, UserId};
-use tracing_journald::{Priority, PriorityMappings};
-use tracing_subscriber::layer::SubscriberExt as _;
-use tracing_subscriber::util::SubscriberInitExt as _;
-use tracing_subscriber::{EnvFilter, Layer as _};
-
-/// Sends logs to the journal if standard error leads there, else to standard error. `PLOINKY_LOG` filters.
-pub(crate) fn start() {
-    let filter = EnvFilter::builder()
-        .with_default_directive(tracing::Level::INFO.into())
-        .with_env_var("PLOINKY_LOG")
-        .from_env_lossy();
-    let in_service = std::env::var_os("JOURNAL_STREAM").is_some();
-    let journal = in_service.then(tracing_journald::layer).and_then(Result::ok).map(|layer| {
-        layer
-            .with_field_prefix(None)
-            .with_syslog_identifier("ploinkyd".to_owned())
-            .with_priority_mappings(PriorityMappings {
-                error: Priority::Error,
-                warn: Priority::Warning,
-                info: Priority::Informational,
-                debug: Priority::Debug,
-                trace: Priority::Debug,
-            })
-    });
-    let sink = match journal {
-        Some(journal) => journal.boxed(),
-        None => tracing_subscriber::fmt::layer().with_ansi(false).with_writer(io::stderr).boxed(),
-    };
-    // A second call, as in tests, keeps the first set-up.
-    tracing_subscriber::registry().with(sink.with_filter(filter)).try_init().ok();
-}
-
-/// An error and its causes, in one line.
-pub(crate) fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        // Writing to a string cannot fail.
-        write!(text, ": {error}").ok();
-        cause = error.source();
-    }
-    text
-}
 
 /// How a call to an agent ended.
 #[derive(Debug)]
@@ -179,14 +133,5 @@ mod tests {
         let much_later = start + Duration::from_secs(3600);
         let taken = (0..1000).filter(|_| budget.take(much_later)).count();
         assert_eq!(taken, TASK_LINES_BURST as usize);
-    }
-
-    #[test]
-    fn a_chain_names_every_cause_once() {
-        #[derive(Debug, thiserror::Error)]
-        #[error("cannot do it")]
-        struct Outer(#[source] io::Error);
-        let error = Outer(io::Error::from_raw_os_error(28));
-        assert_eq!(chain(&error), "cannot do it: No space left on device (os error 28)");
     }
 }

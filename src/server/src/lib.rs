@@ -41,12 +41,12 @@ mod reload;
 use std::process::ExitCode;
 
 use clap::Parser as _;
+use ploinky_contract::chain;
 use ploinky_contract::exit;
 use tokio::signal::unix::{SignalKind, signal};
 
 pub use self::arguments::Arguments;
 pub use self::worker::{StartError, serve};
-use crate::journal::chain;
 use crate::listener::ListenError;
 
 /// The process `ploinkyd`.
@@ -59,7 +59,7 @@ pub fn main() -> ExitCode {
             return if usage.use_stderr() { exit::USAGE.into() } else { ExitCode::SUCCESS };
         }
     };
-    journal::start();
+    ploinky_journal::start("ploinkyd");
     let sockets = match listener::inherited(arguments.listen) {
         Ok(sockets) => sockets,
         Err(error) => {

@@ -7,12 +7,12 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
+use ploinky_contract::chain;
 use ploinky_contract::limits::CONFIG_CHECK;
 use ploinky_contract::paths::StateDir;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
-use crate::journal::chain;
 use crate::orchestrator::watch;
 use crate::routes::{Complaint, Loaded, Routes, load};
 

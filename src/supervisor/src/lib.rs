@@ -21,7 +21,6 @@ mod agent_tree;
 mod apply;
 mod authorize;
 mod config_store;
-mod journal;
 mod lifecycle;
 mod options;
 mod plan;
@@ -50,7 +49,7 @@ pub fn main() -> ExitCode {
         Ok(Command::Version) => return say_version(),
         Err(error) => return refuse_arguments(&error),
     };
-    journal::start();
+    ploinky_journal::start("ploinky-supervisor");
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -61,7 +60,7 @@ pub fn main() -> ExitCode {
     match runtime.block_on(serve::serve(options)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            tracing::error!("{}", lifecycle::chain(&error));
+            tracing::error!("{}", ploinky_contract::chain(&error));
             error.exit_code()
         }
     }

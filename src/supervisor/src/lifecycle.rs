@@ -13,7 +13,7 @@ mod report;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use error::{LifecycleError, chain};
+pub(crate) use error::LifecycleError;
 pub(crate) use handle::{Asked, Change, Handle, Order, Place};
 pub(crate) use report::Reporter;
 

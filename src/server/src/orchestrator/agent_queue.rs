@@ -257,8 +257,8 @@ impl AgentQueue {
         self.waiters.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn complain(&self, id: TaskId, what: &str, error: &dyn std::error::Error) {
-        let cause = crate::journal::chain(error);
+    fn complain(&self, id: TaskId, what: &str, error: &(dyn std::error::Error + 'static)) {
+        let cause = ploinky_contract::chain(error);
         tracing::warn!(AGENT = %self.agent, TASK_ID = %id, "{what}: {cause}");
     }
 }

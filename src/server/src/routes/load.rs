@@ -102,7 +102,7 @@ pub(crate) fn load(state: &StateDir, previous: &Routes) -> Result<Loaded, LoadEr
         let target = target(state, deployment, previous, &mut loaded.opened).unwrap_or_else(|e| {
             loaded.complaints.push(Complaint {
                 place: format!("{}{}", deployment.domain, deployment.path),
-                reason: crate::journal::chain(&e),
+                reason: ploinky_contract::chain(&e),
             });
             Target::Broken
         });

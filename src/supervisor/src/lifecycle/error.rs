@@ -1,6 +1,5 @@
 //! Why a change was not carried out.
 
-use std::error::Error;
 use std::io;
 
 use ploinky_contract::{AgentId, AgentName, ConfigError, ImageName, InvalidAgentId};
@@ -27,7 +26,7 @@ pub(crate) enum LifecycleError {
     NotFound(String),
     #[error("there is no installed agent `{0}`; `ploinkyctl deploy` also takes a directory")]
     NoSuchAgent(AgentName),
-    #[error("image `{0}` is not on this host; {}", .0.remedy())]
+    #[error("image `{image}` is not on this host; {remedy}", image = .0, remedy = .0.remedy())]
     ImageMissing(ImageName),
     #[error(
         "the unit {unit} did not {} ({reason}){aftermath}: result `{result}`, exit status {exit_status}; see `journalctl -u {unit}`",
@@ -71,7 +70,7 @@ pub(crate) enum LifecycleError {
 impl LifecycleError {
     /// The whole story on one line.
     pub(crate) fn chain(&self) -> String {
-        chain(self)
+        ploinky_contract::chain(self)
     }
 
     /// The same, with what became of the host.
@@ -82,13 +81,4 @@ impl LifecycleError {
         }
         error
     }
-}
-
-/// An error and its sources, joined by colons.
-pub(crate) fn chain(error: &(dyn Error + 'static)) -> String {
-    let sources = std::iter::successors(Some(error), |&error| error.source());
-    let mut texts: Vec<String> = sources.map(ToString::to_string).collect();
-    // A transparent layer says the same as what is below.
-    texts.dedup();
-    texts.join(": ")
 }

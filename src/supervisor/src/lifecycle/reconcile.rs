@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ploinky_contract::{AgentId, Config, Deployment, Service, Settings};
+use ploinky_contract::{AgentId, Config, Deployment, Service, Settings, chain};
 
-use super::{Lifecycle, LifecycleError, Place, blocking, check_place, error};
+use super::{Lifecycle, LifecycleError, Place, blocking, check_place};
 use crate::agent_tree;
 use crate::apply::{Starts, apply};
 use crate::plan::{Activity, Installed, Wanted, plan};
@@ -60,7 +60,7 @@ impl Lifecycle {
                 let errors = apply(steps, &self.host.units, systemd, Starts::Queued).await;
                 for failed in errors {
                     self.unfinished |= failed.agent().is_none();
-                    let text = error::chain(&failed);
+                    let text = chain(&failed);
                     if let Some(id) = failed.agent() {
                         problems.insert(id.clone(), text);
                     } else {
@@ -149,7 +149,7 @@ impl Lifecycle {
             }
         });
         if let Err(error) = changed {
-            tracing::error!("{}", error::chain(&error));
+            tracing::error!("{}", chain(&error));
             self.unfinished = true;
             return;
         }
@@ -175,7 +175,7 @@ impl Lifecycle {
                 "port or number of instances changed; it counts after `systemctl restart ploinky.target`"
             ),
             Err(error) => {
-                tracing::error!("{}", error::chain(&error));
+                tracing::error!("{}", chain(&error));
                 self.settings = old;
                 self.unfinished = true;
             }
@@ -234,7 +234,7 @@ impl Lifecycle {
             .collect();
         for id in free {
             if let Err(error) = map.free(&id) {
-                problems.insert(id, error::chain(&error));
+                problems.insert(id, chain(&error));
             }
         }
     }
