@@ -228,21 +228,24 @@ impl AgentTree {
     }
 
     /// Finishes a replacement if `release`, which the configuration names, is its result; undoes it otherwise.
-    /// Without one, only removes what was staged.
+    /// Removes what was staged. Tells whether there was a replacement: what runs may then have mounted a
+    /// directory that is gone.
     ///
     /// # Errors
     /// When the host does not let it; it can be tried again.
-    pub(crate) fn settle(&self, release: Option<&str>) -> Result<(), AgentTreeError> {
+    pub(crate) fn settle(&self, release: Option<&str>) -> Result<bool, AgentTreeError> {
         let replace = |source: io::Error| AgentTreeError::Replace {
             path: self.dir.root().to_owned(),
             source,
         };
         let agent = match open_directory(self.dir.root()) {
             Ok(agent) => agent,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
             Err(error) => return Err(replace(error)),
         };
-        if let Some(bytes) = state_file::read(&self.record(), RECORD_MAX_BYTES).map_err(replace)? {
+        let found = state_file::read(&self.record(), RECORD_MAX_BYTES).map_err(replace)?;
+        let replaced = found.is_some();
+        if let Some(bytes) = found {
             let record: Record =
                 serde_json::from_slice(&bytes).map_err(|e| replace(io::Error::other(e)))?;
             let Record { from: _, to, code_inode, manifest } = record;
@@ -259,7 +262,8 @@ impl AgentTree {
         let swept = state_file::delete(&self.record())
             .and_then(|()| state_file::sweep(&self.record()))
             .and_then(|()| state_file::sweep(&self.dir.manifest()));
-        swept.map_err(|e| self.remove_error(RECORD, e))
+        swept.map_err(|e| self.remove_error(RECORD, e))?;
+        Ok(replaced)
     }
 
     /// Removes everything. The container must be gone. Blocks for as long as that takes.

@@ -43,6 +43,12 @@ impl ApplyError {
             Self::Reload { .. } => None,
         }
     }
+
+    /// Whether systemd started the unit anew, and the start itself failed.
+    pub(crate) fn was_tried(&self) -> bool {
+        let Self::Job { job, source, .. } = self else { return false };
+        matches!((job, source), (Job::Start | Job::Restart, SystemdError::Job { .. }))
+    }
 }
 
 /// Performs `steps` in their order; starts among each other at once, and so stops.

@@ -17,7 +17,7 @@ pub(crate) use error::LifecycleError;
 pub(crate) use handle::{Asked, Change, Handle, Order, Place};
 pub(crate) use report::Reporter;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -74,6 +74,8 @@ pub(crate) struct Lifecycle {
     problems: BTreeMap<AgentId, String>,
     /// The settings of the instances that systemd knows.
     settings: Option<Settings>,
+    /// Agents that may run with a code, manifest or unit that is replaced, until a restart of theirs was asked.
+    stale: BTreeSet<AgentId>,
     /// Something failed that belongs to no agent alone.
     unfinished: bool,
     snapshots: watch::Sender<Arc<Snapshot>>,
@@ -110,6 +112,7 @@ impl Lifecycle {
             store,
             problems: BTreeMap::new(),
             settings: None,
+            stale: BTreeSet::new(),
             unfinished: false,
             snapshots,
             #[cfg(test)]
@@ -212,8 +215,38 @@ impl Lifecycle {
         Ok(Some(Wanted { text, runs, replaced, tells_ready: container.run.is_none() }))
     }
 
+    /// Brings units from `installed` to `wanted`, and remembers what is left to be done if that fails.
+    async fn bring(
+        &mut self,
+        installed: &BTreeMap<AgentId, Installed>,
+        mut wanted: BTreeMap<AgentId, Wanted>,
+        starts: Starts,
+    ) -> Vec<ApplyError> {
+        for (id, wanted) in &mut wanted {
+            let text = installed.get(id).and_then(|installed| installed.text.as_ref());
+            if wanted.replaced || text != Some(&wanted.text) {
+                self.stale.insert(id.clone());
+            }
+            wanted.replaced = self.stale.contains(id);
+        }
+        let Host { units, systemd, .. } = &self.host;
+        let errors = apply(plan(installed, &wanted), units, systemd.as_ref(), starts).await;
+        // Without a reload nothing was started.
+        if errors.iter().all(|error| error.agent().is_some()) {
+            self.stale.retain(|id| {
+                let known = installed.contains_key(id) || wanted.contains_key(id);
+                !known || errors.iter().any(|error| error.agent() == Some(id) && !error.was_tried())
+            });
+        }
+        errors
+    }
+
     /// Brings one agent's unit from what it is to what is wanted, and waits for it.
-    async fn apply_one(&self, id: &AgentId, wanted: Option<Wanted>) -> Result<(), LifecycleError> {
+    async fn apply_one(
+        &mut self,
+        id: &AgentId,
+        wanted: Option<Wanted>,
+    ) -> Result<(), LifecycleError> {
         let Host { units, systemd, .. } = &self.host;
         let text = units.read(id).map_err(LifecycleError::UnitStore)?;
         let state = systemd.state(&id.service()).await.map_err(LifecycleError::Systemd)?;
@@ -221,8 +254,7 @@ impl Lifecycle {
         let stays = wanted.as_ref().is_none_or(|wanted| !wanted.runs || wanted.tells_ready);
         let installed = BTreeMap::from([(id.clone(), Installed { text, activity })]);
         let wanted = wanted.map(|wanted| (id.clone(), wanted)).into_iter().collect();
-        let steps = plan(&installed, &wanted);
-        let errors = apply(steps, units, systemd.as_ref(), Starts::Awaited).await;
+        let errors = self.bring(&installed, wanted, Starts::Awaited).await;
         match errors.into_iter().next() {
             None if stays => Ok(()),
             None => self.stays_up(id).await,

@@ -167,7 +167,7 @@ impl Lifecycle {
     }
 
     async fn restore_unit(
-        &self,
+        &mut self,
         id: &AgentId,
         tree: &AgentTree,
         config: &Config,
@@ -192,7 +192,7 @@ impl Lifecycle {
         let tree = tree.clone();
         let done = if let Some(old) = old {
             let release = old.release.clone();
-            blocking(move || tree.settle(release.as_deref())).await
+            blocking(move || tree.settle(release.as_deref())).await.map(drop)
         } else {
             let removed = blocking(move || tree.remove()).await;
             removed.and_then(|()| self.uid_map()?.free(id).map_err(LifecycleError::UidMap))

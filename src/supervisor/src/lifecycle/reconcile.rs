@@ -6,8 +6,8 @@ use ploinky_contract::{AgentId, Config, Deployment, Service, Settings, chain};
 
 use super::{Lifecycle, LifecycleError, Place, blocking, check_place};
 use crate::agent_tree;
-use crate::apply::{Starts, apply};
-use crate::plan::{Activity, Installed, Wanted, plan};
+use crate::apply::Starts;
+use crate::plan::{Activity, Installed, Wanted};
 use crate::state_file;
 
 /// Units of agents.
@@ -55,9 +55,7 @@ impl Lifecycle {
             Ok(mut installed) => {
                 // Of what has a problem nothing is known that would justify a change.
                 installed.retain(|id, _| !problems.contains_key(id));
-                let steps = plan(&installed, &wanted);
-                let systemd = self.host.systemd.as_ref();
-                let errors = apply(steps, &self.host.units, systemd, Starts::Queued).await;
+                let errors = self.bring(&installed, wanted, Starts::Queued).await;
                 for failed in errors {
                     self.unfinished |= failed.agent().is_none();
                     let text = chain(&failed);
@@ -94,7 +92,9 @@ impl Lifecycle {
         let place = Place::of(deployment);
         let tree = self.tree(&place);
         let (settled, release) = (tree.clone(), deployment.release.clone());
-        blocking(move || settled.settle(release.as_deref())).await?;
+        if blocking(move || settled.settle(release.as_deref())).await? {
+            self.stale.insert(id.clone());
+        }
         let found = tree.manifest().map_err(LifecycleError::Tree)?;
         let (manifest, uid_first, release) = match found {
             Some(manifest) if manifest.name == deployment.agent => {
@@ -127,12 +127,13 @@ impl Lifecycle {
                         return Err(error);
                     }
                 };
+                self.stale.insert(id.clone());
                 tracing::info!(AGENT = %id, "deployed the installed agent `{}` at {place}", deployment.agent);
                 (prepared.manifest, prepared.uid_first, Some(prepared.release))
             }
         };
         check_place(&place, &manifest)?;
-        let wanted = self.wanted(config, deployment, &manifest, uid_first, release.is_some())?;
+        let wanted = self.wanted(config, deployment, &manifest, uid_first, false)?;
         Ok(Ensured { wanted, release })
     }
 

@@ -377,8 +377,14 @@ async fn a_replacement_that_is_cut_off_happened_whole_or_not_at_all() {
         let mut supervisor = world.started().await;
         change(&mut supervisor, "/a", release("1", IMAGE)).await.unwrap();
         killed_at(point, supervisor, "/a", release("2", IMAGE)).await;
+        world.sim.forget();
         let successor = world.started().await;
         assert_eq!(successor.problems, BTreeMap::new(), "{point:?}");
+        if matches!(point, Point::Placed | Point::Started) {
+            // What ran has mounted code that is gone.
+            let history = world.sim.history();
+            assert!(history.contains(&format!("restart {UNIT}")), "{point:?}: {history:?}");
+        }
         let (code, state, names) = world.agent();
         let expected = if point == Point::Committed { "2" } else { "1" };
         assert_eq!((code.as_str(), state.as_str()), (expected, "active"), "{point:?}");
