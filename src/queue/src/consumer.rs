@@ -68,7 +68,7 @@ pub enum NotClaimed {
     Taken,
     /// Its time was over, or it belongs to another boot; it has an error record now.
     Stale,
-    /// The file is no request.
+    /// The file is no request; it has the error record `INVALID_PARAMS` now.
     Unreadable(RecordError),
 }
 
@@ -95,7 +95,8 @@ impl Consumer {
         Ok(lock_within(&directory, PROBES_END)?.then_some(RunnerLock { _directory: directory }))
     }
 
-    /// Tasks that wait, in the order of their submission. Tasks for which `skip` holds are not looked at.
+    /// Tasks that wait, in the order of their submission; those that cannot be read come last. Tasks for which
+    /// `skip` holds are not looked at.
     ///
     /// # Errors
     /// When the inbox cannot be listed.
@@ -108,10 +109,13 @@ impl Consumer {
             {
                 continue;
             }
-            if let Ok(Some(bytes)) = read(&self.directories.requests, id, REQUEST_FILE_MAX_BYTES)
-                && let Ok(head) = RequestHead::decode(&bytes, &self.boot_id)
-            {
-                waiting.push((head.seq, id));
+            match read(&self.directories.requests, id, REQUEST_FILE_MAX_BYTES) {
+                Ok(Some(bytes)) => {
+                    let head = RequestHead::decode(&bytes, &self.boot_id);
+                    waiting.push((head.map_or(u64::MAX, |head| head.seq), id));
+                }
+                Err(BadResult::Record(_)) => waiting.push((u64::MAX, id)),
+                Ok(None) | Err(_) => {}
             }
         }
         waiting.sort_unstable();
@@ -173,8 +177,10 @@ impl Consumer {
         let (head, bytes) = match decoded {
             Ok((head, bytes)) if head.id == id => (head, bytes),
             other => {
-                self.unlock(id)?;
                 let why = other.err().unwrap_or(RecordError::Field { field: "id" });
+                let said = TaskError::new(code::INVALID_PARAMS, format!("the request: {why}"));
+                publish(&self.directories.errors, id, &said.encode(id), RESULT_MODE)?;
+                self.unlock(id)?;
                 return Ok(Claimed::Not(NotClaimed::Unreadable(why)));
             }
         };
@@ -373,10 +379,15 @@ mod tests {
         let moved = queue.path("requests", id(5).as_str());
         queue.submit(4);
         std::fs::copy(queue.path("requests", id(4).as_str()), moved).unwrap();
+        let listed = queue.consumer.waiting(&|_| false).unwrap();
+        assert_eq!(listed, [4, 5, 1, 2, 3].map(id));
         for number in [1, 2, 3, 5] {
             let claimed = queue.consumer.claim(id(number)).unwrap();
             assert!(matches!(claimed, Claimed::Not(NotClaimed::Unreadable(_))), "{claimed:?}");
+            // Who waits is told.
+            assert!(queue.outcome(id(number)).unwrap().starts_with("INVALID_PARAMS: the request"));
         }
+        assert_eq!(queue.consumer.waiting(&|_| false).unwrap(), [id(4)]);
         assert_eq!(queue.names("locks"), Vec::<String>::new());
     }
 

@@ -5,6 +5,7 @@ use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use ploinky_contract::TaskId;
+use ploinky_contract::limits::TASK_TIMEOUT_MAX;
 use rustix::fs::{AtFlags, Dir, statat, unlinkat};
 use rustix::io::Errno;
 
@@ -15,8 +16,10 @@ use crate::read_result::read;
 use crate::request::REQUEST_FILE_MAX_BYTES;
 use crate::{Cancel, Producer, Request, Submitter, TaskError, boottime_ns, code};
 
-/// Seconds after which a file that belongs to no task is litter: far longer than any step takes.
-const STRAY_AGE_S: i64 = 60;
+/// Age from which a request that cannot be read is removed: until then somebody may wait for its outcome.
+const UNREADABLE_AGE: Duration = TASK_TIMEOUT_MAX;
+/// Age from which a file that belongs to no task is litter: far longer than any step takes.
+const STRAY_AGE: Duration = Duration::from_secs(60);
 /// How long after the deadline the agent may still say how a task ended.
 const LAST_WORD: Duration = Duration::from_secs(5);
 
@@ -25,7 +28,7 @@ const LAST_WORD: Duration = Duration::from_secs(5);
 pub struct Swept {
     /// Names looked at.
     pub looked: usize,
-    /// Tasks of dead servers, of other boots and files that are no requests: removed.
+    /// Tasks of dead servers, of other boots and old files that are no requests: removed.
     pub tasks: usize,
     /// Tasks of dead servers that an agent still works on; it was asked to end them.
     pub asked: usize,
@@ -59,7 +62,7 @@ pub fn sweep(
             match name {
                 Name::Task(id) => {
                     if !exists(requests, id)?
-                        && (is_ours || is_old(directory, id.as_str())?)
+                        && (is_ours || is_older(directory, id.as_str(), STRAY_AGE)?)
                         && remove_result(directory, id)?
                     {
                         swept.strays += 1;
@@ -89,7 +92,8 @@ fn sweep_task(
         Ok(request) if request.boot_id != boot_id => true,
         Ok(request) if is_alive(&request.submitter) => return Ok(()),
         Ok(request) => end(producer, &request)?,
-        Err(_) => true,
+        Err(_) if is_older(&producer.directories.requests, id.as_str(), UNREADABLE_AGE)? => true,
+        Err(_) => return Ok(()),
     };
     if is_over {
         producer.clean(id)?;
@@ -149,7 +153,7 @@ fn names_in(directory: &OwnedFd, limit: usize, swept: &mut Swept) -> io::Result<
 }
 
 fn remove_staged(directory: &OwnedFd, name: &str, swept: &mut Swept) -> io::Result<()> {
-    if is_old(directory, name)? {
+    if is_older(directory, name, STRAY_AGE)? {
         match unlinkat(directory, name, AtFlags::empty()) {
             Err(Errno::ISDIR) => {}
             other => {
@@ -161,9 +165,10 @@ fn remove_staged(directory: &OwnedFd, name: &str, swept: &mut Swept) -> io::Resu
     Ok(())
 }
 
-fn is_old(directory: &OwnedFd, name: &str) -> io::Result<bool> {
+fn is_older(directory: &OwnedFd, name: &str, age: Duration) -> io::Result<bool> {
+    let age_s = i64::try_from(age.as_secs()).unwrap_or(i64::MAX);
     match statat(directory, name, AtFlags::SYMLINK_NOFOLLOW) {
-        Ok(about) => Ok(about.st_mtime.saturating_add(STRAY_AGE_S) < wall_clock_s()),
+        Ok(about) => Ok(about.st_mtime.saturating_add(age_s) < wall_clock_s()),
         Err(Errno::NOENT) => Ok(false),
         Err(e) => Err(e.into()),
     }
@@ -243,12 +248,14 @@ mod tests {
         let mut old = request(1);
         old.boot_id = "f".repeat(32);
         queue.producer.submit(&old).unwrap();
-        File::create(queue.path("requests", id(2).as_str())).unwrap();
+        make_old(&queue, "requests", id(2).as_str());
+        File::create(queue.path("requests", id(3).as_str())).unwrap();
         make_old(&queue, "requests", ".tmp-old");
         File::create(queue.path("requests", ".tmp-new")).unwrap();
         let swept = pass(&queue, EVERYBODY);
         assert_eq!((swept.tasks, swept.strays), (2, 1), "{swept:?}");
-        assert_eq!(queue.names("requests"), [".tmp-new"]);
+        // Somebody may wait for what only this version cannot read.
+        assert_eq!(queue.names("requests"), [".tmp-new", id(3).as_str()]);
     }
 
     #[test]

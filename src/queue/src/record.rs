@@ -63,6 +63,8 @@ pub(crate) fn check_version(found: u8) -> Result<(), RecordError> {
 
 #[cfg(test)]
 mod tests {
+    use ploinky_contract::limits::PARAMS_MAX;
+
     use crate::scratch::{id, raw, request};
     use crate::{Outcome, RecordError, Request, TaskError};
 
@@ -118,6 +120,18 @@ mod tests {
         let read = Request::decode(&bytes).unwrap();
         assert_eq!(read.encode(), bytes);
         assert_eq!(read.params.len(), 2);
+    }
+
+    #[test]
+    fn the_user_is_not_counted_among_the_params() {
+        let with = |count: usize| {
+            let mut request = request(1);
+            request.params.truncate(1);
+            request.params.extend(std::iter::repeat_n(raw("1"), count));
+            request.encode()
+        };
+        assert!(Request::decode(&with(PARAMS_MAX + 1)).is_err());
+        assert_eq!(Request::decode(&with(PARAMS_MAX)).unwrap().params.len(), PARAMS_MAX + 1);
     }
 
     #[test]

@@ -10,6 +10,8 @@ use crate::record::{RecordError, VERSION, check_version, parse};
 
 /// Bytes of a request file.
 pub(crate) const REQUEST_FILE_MAX_BYTES: usize = REQUEST_MAX_BYTES + REQUEST_ENVELOPE_MAX_BYTES;
+/// Entries of `params` in a request file: those of the caller, and the user before them.
+const WRITTEN_PARAMS_MAX: usize = PARAMS_MAX + 1;
 /// The only mode of this version: the promise ends with the connection that waits.
 const MODE: &str = "sync";
 const SHAPE: &str = "a request";
@@ -138,7 +140,7 @@ impl Request {
             attempt,
         } = written;
         let has_user = params.first().is_some_and(|first| first.get().starts_with('"'));
-        if !has_user || PARAMS_MAX < params.len() {
+        if !has_user || WRITTEN_PARAMS_MAX < params.len() {
             return Err(RecordError::Field { field: "params" });
         }
         Ok(Self {

@@ -62,7 +62,11 @@ pub(super) fn parse(bytes: &[u8]) -> Result<(CommandName, Vec<Box<RawValue>>), C
         Some(list) if list.get().starts_with('[') => {
             serde_json::from_str(list.get()).map_err(|e| refused(&e))?
         }
-        Some(single) => vec![single.to_owned()],
+        Some(single) => {
+            // It becomes an entry of a list, as deep as a list's entry may be.
+            check_depth(single.get().as_bytes(), JSON_DEPTH_MAX - 2).map_err(CallError::TooDeep)?;
+            vec![single.to_owned()]
+        }
     };
     if PARAMS_MAX < params.len() {
         return Err(CallError::Params { found: params.len() });
@@ -205,6 +209,12 @@ mod tests {
         assert!(parsed(&nested(63)).is_ok());
         assert!(matches!(parsed(&nested(64)), Err(CallError::TooDeep(_))));
         assert!(matches!(parsed(&nested(100_000)), Err(CallError::TooDeep(_))));
+        let nested = |levels: usize| {
+            let value = format!("{}1{}", r#"{"a":"#.repeat(levels), "}".repeat(levels));
+            format!(r#"{{"command":"a","params":{value}}}"#)
+        };
+        assert!(matches!(parsed(&nested(63)), Err(CallError::TooDeep(_))));
+        assert!(parsed(&nested(62)).is_ok());
         let many = |count: usize| {
             format!(r#"{{"command":"a","params":[{}]}}"#, vec!["1"; count].join(","))
         };

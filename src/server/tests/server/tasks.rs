@@ -3,7 +3,7 @@
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
-use ploinky_contract::limits::RESULT_MAX_BYTES;
+use ploinky_contract::limits::{JSON_DEPTH_MAX, PARAMS_MAX, RESULT_MAX_BYTES};
 use ploinky_contract::{TaskId, UserId};
 use ploinky_queue::{Producer, Request, Submitter, boot_id, boottime_ns};
 use rustix::fs::{CWD, FileType, Mode, mknodat};
@@ -35,6 +35,30 @@ fn the_agent_gets_the_user_first_and_its_value_comes_back() {
     }
     assert!(reply.header("task-id").unwrap().parse::<TaskId>().is_ok());
     assert_eq!(reply.header("server"), None);
+    eventually("the queue is clean", || queue_files(&directory.tasks()).is_empty());
+}
+
+#[test]
+fn the_most_that_is_admitted_reaches_the_agent() {
+    let (host, directory) = Host::with_agent(30);
+    let server = host.start();
+    let _agent = Agent::start(&directory.tasks());
+    let list = |levels: usize| format!("{}1{}", "[".repeat(levels), "]".repeat(levels));
+    let object = |levels: usize| format!("{}1{}", r#"{"a":"#.repeat(levels), "}".repeat(levels));
+    let many = vec!["1"; PARAMS_MAX].join(",");
+    let depth = JSON_DEPTH_MAX;
+    for (params, echoed) in [
+        (format!("[{many}]"), many),
+        (list(depth - 1), list(depth - 2)),
+        (object(depth - 2), object(depth - 2)),
+    ] {
+        let reply =
+            call(server.address, "/a", &format!(r#"{{"command":"echo","params":{params}}}"#));
+        let expected = format!(r#"{{"success":true,"data":["InternetUser",{echoed}]}}"#);
+        assert_eq!(reply.text(), expected);
+    }
+    let body = format!(r#"{{"command":"echo","params":{}}}"#, object(depth - 1));
+    assert_eq!(call(server.address, "/a", &body).failure(), (400, "BAD_REQUEST".to_owned()));
     eventually("the queue is clean", || queue_files(&directory.tasks()).is_empty());
 }
 
