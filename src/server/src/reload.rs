@@ -14,7 +14,7 @@ use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
 use crate::orchestrator::watch;
-use crate::routes::{Complaint, Loaded, Routes, load};
+use crate::routes::{Complaint, LoadError, Loaded, Routes, load};
 
 /// How long the queues have at the end of the process to clean up after their last task.
 const LAST_CLEANING: Duration = Duration::from_secs(1);
@@ -110,13 +110,20 @@ impl Reloader {
         match loaded {
             Ok(Ok(loaded)) => self.apply(loaded),
             Ok(Err(error)) => {
+                if matches!(error, LoadError::Read { .. }) {
+                    // The file may be the same when it can be read again.
+                    self.seen = None;
+                }
                 let reason = chain(&error);
                 if self.refused.as_ref() != Some(&reason) {
                     tracing::error!("{reason}; the configuration in use stays");
                 }
                 self.refused = Some(reason);
             }
-            Err(error) => tracing::error!("cannot load the configuration: {error}"),
+            Err(error) => {
+                self.seen = None;
+                tracing::error!("cannot load the configuration: {error}");
+            }
         }
     }
 
@@ -174,5 +181,28 @@ fn fingerprint(path: &Path) -> Option<Fingerprint> {
         Err(e) if e.kind() == io::ErrorKind::NotFound => None,
         // Whatever it is, loading says it.
         Err(_) => Some((0, 0, 0, 0, 0)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::io::Write as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_file_that_could_not_be_read_is_read_again() {
+        let root = tempfile::tempdir().unwrap();
+        let state = StateDir::new(root.path());
+        // A directory opens, but does not read.
+        std::fs::create_dir(state.config()).unwrap();
+        let mut reloader = Reloader::start(state.clone(), Table::default()).await;
+        assert_ne!(reloader.seen, fingerprint(&state.config()));
+        std::fs::remove_dir(state.config()).unwrap();
+        File::create(state.config()).and_then(|mut file| file.write_all(b"{")).unwrap();
+        reloader.reload().await;
+        // Nothing but another file makes this one better.
+        assert_eq!(reloader.seen, fingerprint(&state.config()));
     }
 }

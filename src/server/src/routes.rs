@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use ploinky_contract::{AgentId, DeployPath, Domain, InvalidDeployPath};
 
-pub(crate) use self::load::{Complaint, Loaded, load};
+pub(crate) use self::load::{Complaint, LoadError, Loaded, load};
 use crate::orchestrator::{Agent, AgentQueue};
 use crate::static_files::Site;
 
