@@ -42,7 +42,8 @@ pub struct Swept {
 /// task still lives; `limit` bounds the names looked at in each directory. Several processes may sweep at once.
 ///
 /// # Errors
-/// When a directory cannot be listed or something cannot be removed; the pass ends there.
+/// When a directory cannot be listed, where the pass ends, or something cannot be ended or removed; the pass
+/// goes on then and gives the first error.
 pub fn sweep(
     producer: &Producer,
     boot_id: &str,
@@ -50,29 +51,25 @@ pub fn sweep(
     limit: usize,
 ) -> io::Result<Swept> {
     let mut swept = Swept::default();
-    let Directories { requests, urgent, responses, errors, locks: _ } = &producer.directories;
+    let Directories { requests, urgent, responses, errors, .. } = &producer.directories;
+    let mut all = Ok(());
     for name in names_in(requests, limit, &mut swept)? {
-        match name {
-            Name::Task(id) => sweep_task(producer, id, boot_id, is_alive, &mut swept)?,
-            Name::Staged(name) => remove_staged(requests, &name, &mut swept)?,
-        }
+        let done = match name {
+            Name::Task(id) => sweep_task(producer, id, boot_id, is_alive, &mut swept),
+            Name::Staged(name) => remove_staged(requests, &name, &mut swept),
+        };
+        all = all.and(done);
     }
     for (directory, is_ours) in [(urgent, true), (responses, false), (errors, false)] {
         for name in names_in(directory, limit, &mut swept)? {
-            match name {
-                Name::Task(id) => {
-                    if !exists(requests, id)?
-                        && (is_ours || is_older(directory, id.as_str(), STRAY_AGE)?)
-                        && remove_result(directory, id)?
-                    {
-                        swept.strays += 1;
-                    }
-                }
-                Name::Staged(name) => remove_staged(directory, &name, &mut swept)?,
-            }
+            let done = match name {
+                Name::Task(id) => remove_stray(requests, directory, id, is_ours, &mut swept),
+                Name::Staged(name) => remove_staged(directory, &name, &mut swept),
+            };
+            all = all.and(done);
         }
     }
-    Ok(swept)
+    all.map(|()| swept)
 }
 
 fn sweep_task(
@@ -91,7 +88,15 @@ fn sweep_task(
     let is_over = match Request::decode(&bytes) {
         Ok(request) if request.boot_id != boot_id => true,
         Ok(request) if is_alive(&request.submitter) => return Ok(()),
-        Ok(request) => end(producer, &request)?,
+        Ok(request) => match end(producer, &request) {
+            // A full disk keeps no record of the end, but nobody reads it; removing needs no space.
+            Err(error) if is_past_last_word(&request) => {
+                producer.clean(id)?;
+                swept.tasks += 1;
+                return Err(error);
+            }
+            ended => ended?,
+        },
         Err(_) if is_older(&producer.directories.requests, id.as_str(), UNREADABLE_AGE)? => true,
         Err(_) => return Ok(()),
     };
@@ -111,13 +116,17 @@ fn end(producer: &Producer, request: &Request) -> io::Result<bool> {
     if producer.cancel(id, &cancelled)? != Cancel::Asked {
         return Ok(true);
     }
-    let last_word = u64::try_from(LAST_WORD.as_nanos()).unwrap_or(u64::MAX);
-    if boottime_ns() < request.deadline_boot_ns.saturating_add(last_word) {
+    if !is_past_last_word(request) {
         return Ok(false);
     }
     producer
         .give_up(id, &TaskError::new(code::DEADLINE, "the agent did not end the task in time"))?;
     Ok(true)
+}
+
+fn is_past_last_word(request: &Request) -> bool {
+    let last_word = u64::try_from(LAST_WORD.as_nanos()).unwrap_or(u64::MAX);
+    request.deadline_boot_ns.saturating_add(last_word) <= boottime_ns()
 }
 
 enum Name {
@@ -150,6 +159,23 @@ fn names_in(directory: &OwnedFd, limit: usize, swept: &mut Swept) -> io::Result<
     }
     swept.looked += looked;
     Ok(names)
+}
+
+/// Removes what stands at the name of a task that is not there.
+fn remove_stray(
+    requests: &OwnedFd,
+    directory: &OwnedFd,
+    id: TaskId,
+    is_ours: bool,
+    swept: &mut Swept,
+) -> io::Result<()> {
+    if !exists(requests, id)?
+        && (is_ours || is_older(directory, id.as_str(), STRAY_AGE)?)
+        && remove_result(directory, id)?
+    {
+        swept.strays += 1;
+    }
+    Ok(())
 }
 
 fn remove_staged(directory: &OwnedFd, name: &str, swept: &mut Swept) -> io::Result<()> {
@@ -240,6 +266,22 @@ mod tests {
         fs::create_dir(queue.path("locks", late.id.as_str())).unwrap();
         assert_eq!(pass(&queue, NOBODY).tasks, 1);
         assert_eq!(queue.names("requests"), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_task_that_cannot_be_ended_stops_nothing() {
+        let queue = Scratch::new();
+        let waiting = queue.submit(1);
+        let mut late = request(2);
+        late.deadline_boot_ns = 1;
+        queue.producer.submit(&late).unwrap();
+        make_old(&queue, "responses", id(3).as_str());
+        // Nothing can be made in a directory that is gone, as on a full disk.
+        fs::remove_dir(queue.path("locks", "")).unwrap();
+        let swept = sweep(&queue.producer, &boot_id().unwrap(), NOBODY, 1000);
+        assert!(swept.is_err(), "{swept:?}");
+        assert_eq!(queue.names("requests"), [waiting.as_str()]);
+        assert_eq!(queue.names("responses"), Vec::<String>::new());
     }
 
     #[test]
