@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 use std::path::{Component, Path, PathBuf};
 
 use ploinky_contract::TaskId;
-use rustix::fs::{AtFlags, CWD, Mode, OFlags, openat, statat};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, fstat, openat, statat};
 use rustix::io::Errno;
 
 /// A directory of the queue cannot be opened.
@@ -24,6 +24,8 @@ pub(crate) struct Directories {
     pub(crate) responses: OwnedFd,
     pub(crate) errors: OwnedFd,
     pub(crate) locks: OwnedFd,
+    /// `.tasks` itself: as long as it is open, no other directory gets its inode number.
+    tasks: OwnedFd,
 }
 
 impl Directories {
@@ -59,7 +61,14 @@ impl Directories {
             responses: open("responses")?,
             errors: open("errors")?,
             locks: open("locks")?,
+            tasks,
         })
+    }
+
+    /// Device and inode of `.tasks`. No other directory has them as long as this value lives.
+    pub(crate) fn place(&self) -> io::Result<(u64, u64)> {
+        let about = fstat(&self.tasks)?;
+        Ok((about.st_dev, about.st_ino))
     }
 
     /// Whether the task has an outcome: something is at its name in `responses` or `errors`.

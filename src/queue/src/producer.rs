@@ -82,6 +82,14 @@ impl Producer {
         Directories::open(tasks).map(|directories| Self { directories })
     }
 
+    /// Device and inode of the directory that was opened; no other one has them as long as this value lives.
+    ///
+    /// # Errors
+    /// When the file system does not tell.
+    pub fn place(&self) -> io::Result<(u64, u64)> {
+        self.directories.place()
+    }
+
     /// Makes the request visible to the agent.
     ///
     /// # Errors
@@ -188,7 +196,7 @@ impl Producer {
     /// # Errors
     /// When something of the task cannot be removed; what the agent did to its own lock is no error.
     pub fn clean(&self, id: TaskId) -> io::Result<()> {
-        let Directories { requests, urgent, responses, errors, locks } = &self.directories;
+        let Directories { requests, urgent, responses, errors, locks, .. } = &self.directories;
         unless_absent(unlinkat(requests, id.as_str(), AtFlags::empty()))?;
         // A task has one record; if it had two, the janitor finds the other.
         if !remove_result(responses, id)? {
@@ -279,6 +287,26 @@ mod tests {
         assert!(Producer::open(&tasks).is_err());
         assert!(Producer::open(&elsewhere.path().join("..")).is_err());
         assert!(Producer::open(Path::new("")).is_err());
+    }
+
+    #[test]
+    fn a_directory_that_is_open_keeps_its_place_for_itself() {
+        let root = tempfile::tempdir().unwrap();
+        let tasks = root.path().join("tasks");
+        let open = || {
+            for name in ["requests", "urgent", "responses", "errors", "locks"] {
+                fs::create_dir_all(tasks.join(name)).unwrap();
+            }
+            Producer::open(&tasks).unwrap()
+        };
+        let mut known = Vec::new();
+        for _ in 0..20 {
+            known.push(open());
+            fs::remove_dir_all(&tasks).unwrap();
+        }
+        let places: std::collections::HashSet<_> =
+            known.iter().map(|producer| producer.place().unwrap()).collect();
+        assert_eq!(places.len(), known.len());
     }
 
     #[test]

@@ -160,6 +160,8 @@ fn queue(
         return Ok(Arc::clone(known));
     }
     let producer = Producer::open(&tasks).map_err(DeploymentError::Open)?;
+    // Not that of the path: it may be another directory by now.
+    let place = producer.place().map_err(DeploymentError::Stat)?;
     let results = producer.watch().map_err(DeploymentError::Watch)?;
     let queue = Arc::new(AgentQueue::new(id.clone(), place, producer));
     opened.push((Arc::clone(&queue), results));
