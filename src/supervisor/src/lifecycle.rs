@@ -31,7 +31,7 @@ use crate::accounts::Accounts;
 use crate::agent_tree::{self, AgentTree};
 use crate::apply::{ApplyError, Starts, apply};
 use crate::config_store::ConfigStore;
-use crate::plan::{Activity, Installed, Wanted, plan};
+use crate::plan::{Activity, Installed, Step, Wanted, plan};
 use crate::podman::Podman;
 use crate::quadlet::AgentUnit;
 use crate::systemd::{Job, Systemd};
@@ -76,6 +76,8 @@ pub(crate) struct Lifecycle {
     settings: Option<Settings>,
     /// Agents that may run with a code, manifest or unit that is replaced, until a restart of theirs was asked.
     stale: BTreeSet<AgentId>,
+    /// Files of units may differ from what systemd read.
+    reload_due: bool,
     /// Something failed that belongs to no agent alone.
     unfinished: bool,
     snapshots: watch::Sender<Arc<Snapshot>>,
@@ -113,6 +115,8 @@ impl Lifecycle {
             problems: BTreeMap::new(),
             settings: None,
             stale: BTreeSet::new(),
+            // Nobody knows what a predecessor left.
+            reload_due: true,
             unfinished: false,
             snapshots,
             #[cfg(test)]
@@ -229,10 +233,13 @@ impl Lifecycle {
             }
             wanted.replaced = self.stale.contains(id);
         }
+        let steps = plan(installed, &wanted, self.reload_due);
+        self.reload_due = steps.contains(&Step::Reload);
         let Host { units, systemd, .. } = &self.host;
-        let errors = apply(plan(installed, &wanted), units, systemd.as_ref(), starts).await;
+        let errors = apply(steps, units, systemd.as_ref(), starts).await;
         // Without a reload nothing was started.
         if errors.iter().all(|error| error.agent().is_some()) {
+            self.reload_due = false;
             self.stale.retain(|id| {
                 let known = installed.contains_key(id) || wanted.contains_key(id);
                 !known || errors.iter().any(|error| error.agent() == Some(id) && !error.was_tried())

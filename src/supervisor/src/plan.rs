@@ -67,9 +67,11 @@ pub(crate) enum Step {
 }
 
 /// The steps from `installed` to `wanted`: what has to stop, files, at most one reload, what has to start.
+/// `reload_due`: systemd may not have read what the files say already.
 pub(crate) fn plan(
     installed: &BTreeMap<AgentId, Installed>,
     wanted: &BTreeMap<AgentId, Wanted>,
+    reload_due: bool,
 ) -> Vec<Step> {
     let (mut stops, mut files, mut starts) = (Vec::new(), Vec::new(), Vec::new());
     let nothing = Installed::default();
@@ -105,7 +107,7 @@ pub(crate) fn plan(
             }
         }
     }
-    let reload = if files.is_empty() { None } else { Some(Step::Reload) };
+    let reload = (reload_due || !files.is_empty()).then_some(Step::Reload);
     stops.into_iter().chain(files).chain(reload).chain(starts).collect()
 }
 
@@ -131,6 +133,7 @@ mod tests {
         plan(
             &installed.map(one(id("a"))).into_iter().collect(),
             &wanted.map(|value| (id("a"), value)).into_iter().collect(),
+            false,
         )
     }
 
@@ -187,6 +190,13 @@ mod tests {
     }
 
     #[test]
+    fn a_reload_that_is_due_comes_before_what_starts() {
+        let there = BTreeMap::from([(id("a"), installed("x", false))]);
+        let want = BTreeMap::from([(id("a"), wanted("x", true, false))]);
+        assert_eq!(plan(&there, &want, true), [Step::Reload, Step::Start(id("a"))]);
+    }
+
+    #[test]
     fn many_changes_need_one_reload_between_files_and_starts() {
         let there =
             BTreeMap::from([(id("a"), installed("1", true)), (id("b"), installed("1", true))]);
@@ -195,7 +205,7 @@ mod tests {
             (id("c"), wanted("3", true, false)),
         ]);
         assert_eq!(
-            plan(&there, &want),
+            plan(&there, &want, false),
             [
                 Step::Stop(id("a")),
                 Step::Remove(id("a")),

@@ -25,6 +25,8 @@ pub(crate) struct UnitState {
     pub(crate) active_state: String,
     /// `SubState`.
     pub(crate) sub_state: String,
+    /// `NeedDaemonReload`: its file is not the one that was read.
+    pub(crate) need_daemon_reload: bool,
     /// `NRestarts`.
     pub(crate) restarts: u32,
     /// `ActiveEnterTimestamp`, microseconds since 1970.

@@ -55,6 +55,9 @@ impl Lifecycle {
             Ok(mut installed) => {
                 // Of what has a problem nothing is known that would justify a change.
                 installed.retain(|id, _| !problems.contains_key(id));
+                if self.reload_due {
+                    self.find_stale(&installed).await;
+                }
                 let errors = self.bring(&installed, wanted, Starts::Queued).await;
                 for failed in errors {
                     self.unfinished |= failed.agent().is_none();
@@ -179,6 +182,23 @@ impl Lifecycle {
                 tracing::error!("{}", chain(&error));
                 self.settings = old;
                 self.unfinished = true;
+            }
+        }
+    }
+
+    /// Finds the units that run with another text than that of their files. Only before a reload can systemd
+    /// tell.
+    async fn find_stale(&mut self, installed: &BTreeMap<AgentId, Installed>) {
+        for (id, Installed { activity, .. }) in installed {
+            if *activity != Activity::Active {
+                continue;
+            }
+            match self.host.systemd.state(&id.service()).await {
+                Ok(Some(state)) if state.need_daemon_reload => drop(self.stale.insert(id.clone())),
+                Ok(_) => {}
+                Err(error) => {
+                    tracing::warn!(AGENT = %id, "cannot tell whether its unit is current: {}", chain(&error));
+                }
             }
         }
     }

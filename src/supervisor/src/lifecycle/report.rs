@@ -161,6 +161,7 @@ fn fill_unit(status: &mut AgentStatus, state: UnitState, should_run: bool) {
     let UnitState {
         active_state,
         sub_state,
+        need_daemon_reload: _,
         restarts,
         active_since_usec,
         result,

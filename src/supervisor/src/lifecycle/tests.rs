@@ -336,6 +336,7 @@ async fn a_program_that_ends_at_once_did_not_start() {
 async fn a_static_agent_needs_no_unit_and_no_range() {
     let world = World::new();
     let mut supervisor = world.started().await;
+    world.sim.forget();
     change(&mut supervisor, "/", archive(&[("index.html", "hi")])).await.unwrap();
     let code = world.path("state/agents/localhost/_root/code/index.html");
     assert_eq!(std::fs::read_to_string(&code).unwrap(), "hi");
@@ -416,6 +417,50 @@ async fn a_supervisor_that_dies_while_systemd_works_is_succeeded() {
         assert_eq!(successor.problems, BTreeMap::new(), "{call}");
         assert_eq!(world.leftovers(), Vec::<String>::new(), "{call}");
     }
+}
+
+#[tokio::test]
+async fn a_reload_that_failed_is_repeated() {
+    let world = World::new();
+    let mut supervisor = world.started().await;
+    world.install("a", &manifest(IMAGE));
+    world.edit(|config| {
+        let text = r#"{"domain":"localhost","path":"/a","agent":"a"}"#;
+        config.deployments.push(serde_json::from_str(text).unwrap());
+    });
+    supervisor.store.look();
+    world.sim.fail("reload");
+    supervisor.reconcile().await;
+    assert_eq!(world.sim.units(), []);
+    world.sim.heal();
+    supervisor.reconcile().await;
+    assert_eq!(world.sim.units(), [(UNIT.to_owned(), "active".to_owned())]);
+    world.sim.forget();
+    supervisor.reconcile().await;
+    assert_eq!(world.sim.history(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_unit_that_runs_with_an_old_text_is_restarted_by_the_successor() {
+    let world = World::new();
+    let mut supervisor = world.started().await;
+    change(&mut supervisor, "/a", release("1", IMAGE)).await.unwrap();
+    let unit = world.path("quadlet/ploinky-agent-localhost-a.container");
+    state_file::write(&unit, b"[Install]\n", 0o644).unwrap();
+    world.sim.boot();
+    // Dies after the file, before systemd reads it.
+    world.sim.fail("reload");
+    world.sim.hang("reload");
+    tokio::select! {
+        biased;
+        () = world.sim.hung.notified() => {}
+        () = supervisor.reconcile() => panic!("it was not stopped"),
+    }
+    drop(supervisor);
+    world.sim.heal();
+    world.sim.forget();
+    drop(world.started().await);
+    assert_eq!(world.sim.history(), ["reload".to_owned(), format!("restart {UNIT}")]);
 }
 
 #[tokio::test]
@@ -515,7 +560,7 @@ async fn deployments_written_by_hand_are_carried_out() {
 async fn systemd_hears_of_settings_once() {
     let world = World::new();
     let mut supervisor = world.started().await;
-    assert_eq!(world.sim.history(), Vec::<String>::new());
+    world.sim.forget();
     world.edit(|config| config.settings.port = 81);
     for _ in 0..2 {
         supervisor.store.look();
@@ -623,7 +668,7 @@ async fn a_host_that_boots_needs_no_hand() {
     world.sim.forget();
     let successor = world.started().await;
     assert_eq!(successor.problems, BTreeMap::new());
-    assert_eq!(world.sim.history(), Vec::<String>::new());
+    assert_eq!(world.sim.history(), ["reload"], "what runs was touched");
     // Units that were removed, with the state kept, are made again.
     std::fs::remove_file(world.path("quadlet/ploinky-agent-localhost-a.container")).unwrap();
     world.sim.boot();

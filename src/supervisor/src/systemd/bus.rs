@@ -139,6 +139,7 @@ impl SystemdBus {
         Ok(Some(UnitState {
             active_state: text(&generic, "ActiveState"),
             sub_state: text(&generic, "SubState"),
+            need_daemon_reload: value(&generic, "NeedDaemonReload").unwrap_or_default(),
             restarts: value(&service, "NRestarts").unwrap_or_default(),
             active_since_usec: value(&generic, "ActiveEnterTimestamp").filter(|usec| *usec != 0),
             result: text(&service, "Result"),

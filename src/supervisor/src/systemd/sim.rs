@@ -195,7 +195,10 @@ impl Systemd for Sim {
     ) -> BoxFuture<'a, Result<Option<UnitState>, SystemdError>> {
         let inner = self.lock();
         let dies = inner.dies_after_start;
-        let state = inner.units.get(unit).map(|(_, state)| UnitState {
+        let file = self.root.join(unit.replace(".service", ".container"));
+        let on_disk = std::fs::read_to_string(file).ok();
+        let state = inner.units.get(unit).map(|(text, state)| UnitState {
+            need_daemon_reload: *text != on_disk,
             active_state: match state.as_str() {
                 "active" if dies => "activating".to_owned(),
                 state => state.to_owned(),
