@@ -33,6 +33,12 @@ impl Lifecycle {
             Source::Archive(_) => "local".parse::<AgentName>().ok(),
         };
         let tree = self.tree(place);
+        // Staging would take away what an earlier deployment left to be undone.
+        let (settled, release) = (tree.clone(), old.as_ref().and_then(|old| old.release.clone()));
+        if blocking(move || settled.settle(release.as_deref())).await? {
+            self.stale.insert(id.clone());
+            self.unfinished = true;
+        }
         let prepared = match self.prepare(place, &id, &tree, order).await {
             Ok(prepared) => prepared,
             Err(error) => {
@@ -182,7 +188,8 @@ impl Lifecycle {
         self.apply_one(id, wanted).await
     }
 
-    /// Removes what was staged; everything, if there was nothing before.
+    /// Removes what was staged, and undoes what was placed, also by a release that is the same as before;
+    /// removes everything, if there was nothing before. Earlier deployments are settled.
     pub(super) async fn discard(
         &mut self,
         id: &AgentId,
@@ -190,9 +197,8 @@ impl Lifecycle {
         old: Option<&Deployment>,
     ) {
         let tree = tree.clone();
-        let done = if let Some(old) = old {
-            let release = old.release.clone();
-            blocking(move || tree.settle(release.as_deref())).await.map(drop)
+        let done = if old.is_some() {
+            blocking(move || tree.settle(None)).await.map(drop)
         } else {
             let removed = blocking(move || tree.remove()).await;
             removed.and_then(|()| self.uid_map()?.free(id).map_err(LifecycleError::UidMap))

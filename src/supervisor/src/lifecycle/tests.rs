@@ -315,6 +315,19 @@ async fn a_release_that_does_not_start_is_rolled_back() {
     assert_eq!(world.sim.history(), Vec::<String>::new());
 }
 
+#[tokio::test]
+async fn the_same_release_that_does_not_start_again_is_rolled_back_too() {
+    let world = World::new();
+    let mut supervisor = world.started().await;
+    change(&mut supervisor, "/a", release("1", IMAGE)).await.unwrap();
+    let written = world.path("state/agents/localhost/a/code/written");
+    state_file::write(&written, b"by the agent", 0o644).unwrap();
+    world.sim.fail(&format!("restart {UNIT}"));
+    change(&mut supervisor, "/a", release("1", IMAGE)).await.unwrap_err();
+    assert!(written.exists(), "the code from before is lost");
+    assert_eq!(world.agent().2, WHOLE);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_program_that_ends_at_once_did_not_start() {
     let world = World::new();
