@@ -89,6 +89,14 @@ impl Runner {
     fn ask_worker(&self, pool: &Pool, claim: &Claim, interrupt: &Interrupt) {
         let deadline = BootTime::from_ns(claim.deadline_boot_ns());
         loop {
+            // Each worker may have died while it was free, and so may the next one.
+            if let Some(why) = interrupt.asked() {
+                return self.fail(claim, &why.error());
+            }
+            if deadline.is_past() {
+                let message = "no worker process took the task in time";
+                return self.fail(claim, &TaskError::new(code::DEADLINE, message));
+            }
             let mut worker = match pool.take(deadline, interrupt) {
                 Ok(worker) => worker,
                 Err(error) => return self.fail(claim, &error),

@@ -42,9 +42,9 @@ pub(crate) enum Answer<'a> {
         /// More bytes followed: the worker does not keep the protocol and may take no other task.
         is_followed: bool,
     },
-    /// The worker ended before it could see the task.
+    /// The worker ended before any byte of the task went to it.
     NotAsked,
-    /// The worker ended after it could see the task.
+    /// The worker ended after it could see the task, or a part of it.
     Ended,
     /// The time of the task was over.
     Late,
@@ -80,9 +80,12 @@ impl Connection {
             request
         };
         let mut end: &[u8] = b"\n";
+        let all = unsent.len();
         loop {
             match self.step(&mut unsent, &mut end, deadline, interrupt)? {
-                Step::Stopped(Answer::Ended) if !end.is_empty() => return Ok(Answer::NotAsked),
+                Step::Stopped(Answer::Ended) if unsent.len() == all && !end.is_empty() => {
+                    return Ok(Answer::NotAsked);
+                }
                 Step::Stopped(answer) => return Ok(answer),
                 Step::Sent => {}
                 Step::Read => {

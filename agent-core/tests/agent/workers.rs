@@ -81,6 +81,18 @@ fn a_worker_that_dies_fails_its_task_only() {
 }
 
 #[test]
+fn a_worker_that_dies_on_a_line_longer_than_its_pipe_gets_it_once() {
+    let mut agent = Agent::prepare(
+        r#""commands":{"run":"worker"},"worker":{"command":"worker.sh","processes":1}"#,
+    );
+    agent.put("worker.sh", "head -c 1 >/dev/null; echo x >> seen; exit 7");
+    agent.start();
+    let long = format!("\"{}\"", "x".repeat(100_000));
+    assert_eq!(agent.call(&[&long]), "AGENT_CRASHED: the worker process ended during the task");
+    assert_eq!(std::fs::read_to_string(agent.code("seen")).unwrap(), "x\n");
+}
+
+#[test]
 fn a_worker_that_died_while_it_was_free_fails_no_task() {
     let agent = Agent::with_worker(ANSWER);
     let first: i32 = agent.call(&[]).parse().unwrap();
