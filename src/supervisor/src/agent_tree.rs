@@ -245,6 +245,7 @@ impl AgentTree {
         };
         let found = state_file::read(&self.record(), RECORD_MAX_BYTES).map_err(replace)?;
         let replaced = found.is_some();
+        let mut undone = None;
         if let Some(bytes) = found {
             let record: Record =
                 serde_json::from_slice(&bytes).map_err(|e| replace(io::Error::other(e)))?;
@@ -254,11 +255,14 @@ impl AgentTree {
                 if code.ino() != code_inode {
                     Self::exchange(&agent).map_err(replace)?;
                 }
-                state_file::write(&self.dir.manifest(), manifest.as_bytes(), 0o644)
-                    .map_err(replace)?;
+                undone = Some(manifest);
             }
         }
+        // First of all: a disk that is full has no room for a manifest.
         tree::remove(&agent, STAGING).map_err(|e| self.remove_error(STAGING, e))?;
+        if let Some(manifest) = undone {
+            state_file::write(&self.dir.manifest(), manifest.as_bytes(), 0o644).map_err(replace)?;
+        }
         let swept = state_file::delete(&self.record())
             .and_then(|()| state_file::sweep(&self.record()))
             .and_then(|()| state_file::sweep(&self.dir.manifest()));

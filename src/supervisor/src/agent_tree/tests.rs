@@ -138,6 +138,23 @@ fn a_replacement_that_was_cut_off_before_the_exchange_is_undone() {
 }
 
 #[test]
+fn a_full_disk_is_given_room_before_the_manifest_is_written() {
+    let place = place();
+    let one = place.put("one", None);
+    place.put("two", Some(&one));
+    let blocker = place.tree.dir.root().join(".manifest.json.tmp");
+    std::fs::create_dir(&blocker).unwrap();
+    place.tree.settle(Some(&one)).unwrap_err();
+    let left = [".manifest.json.tmp", ".tasks", "code", "manifest.json", "redeploy.json"];
+    assert_eq!(place.names(), left);
+    std::fs::remove_dir(&blocker).unwrap();
+    assert!(place.tree.settle(Some(&one)).unwrap());
+    assert_eq!(place.code(), "one");
+    assert_eq!(place.names(), [".tasks", "code", "manifest.json"]);
+    assert!(!place.tree.settle(Some(&one)).unwrap());
+}
+
+#[test]
 fn what_was_only_staged_is_discarded() {
     let place = place();
     let one = place.put("one", None);

@@ -155,10 +155,15 @@ impl Lifecycle {
                 self.unfinished = true;
                 return error;
             }
-            self.discard(id, tree, None).await;
-            return error.with_aftermath("; nothing of the deployment is left");
+            return if self.discard(id, tree, None).await {
+                error.with_aftermath("; nothing of the deployment is left")
+            } else {
+                error
+            };
         };
-        self.discard(id, tree, Some(old)).await;
+        if !self.discard(id, tree, Some(old)).await {
+            return error.with_aftermath("; the release from before cannot be put back yet");
+        }
         let before = self.restore_unit(id, tree, config, old).await;
         match before {
             Ok(()) => error.with_aftermath("; the release from before is in force again"),
@@ -189,13 +194,14 @@ impl Lifecycle {
     }
 
     /// Removes what was staged, and undoes what was placed, also by a release that is the same as before;
-    /// removes everything, if there was nothing before. Earlier deployments are settled.
+    /// removes everything, if there was nothing before. Earlier deployments are settled. Tells whether it is
+    /// done; if not, it is a problem of the deployment, and is tried again.
     pub(super) async fn discard(
         &mut self,
         id: &AgentId,
         tree: &AgentTree,
         old: Option<&Deployment>,
-    ) {
+    ) -> bool {
         let tree = tree.clone();
         let done = if old.is_some() {
             blocking(move || tree.settle(None)).await.map(drop)
@@ -203,10 +209,11 @@ impl Lifecycle {
             let removed = blocking(move || tree.remove()).await;
             removed.and_then(|()| self.uid_map()?.free(id).map_err(LifecycleError::UidMap))
         };
-        if let Err(error) = done {
-            tracing::error!(AGENT = %id, "{}", error.chain());
-            self.unfinished = true;
-        }
+        let Err(error) = done else { return true };
+        tracing::error!(AGENT = %id, "{}", error.chain());
+        self.problems.insert(id.clone(), error.chain());
+        self.unfinished = true;
+        false
     }
 
     /// The order for an agent that a package installed.

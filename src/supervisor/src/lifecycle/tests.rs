@@ -328,6 +328,31 @@ async fn the_same_release_that_does_not_start_again_is_rolled_back_too() {
     assert_eq!(world.agent().2, WHOLE);
 }
 
+#[tokio::test]
+async fn what_cannot_be_undone_is_told_kept_and_undone_later() {
+    let world = World::new();
+    let mut supervisor = world.started().await;
+    change(&mut supervisor, "/a", release("1", IMAGE)).await.unwrap();
+    // A directory where manifest.json is staged: it cannot be written, as on a disk that is full.
+    let blocker = world.path("state/agents/localhost/a/.manifest.json.tmp");
+    let call = format!("restart {UNIT}");
+    world.sim.fail(&call);
+    world.sim.block(&call, &blocker);
+    world.sim.forget();
+    let error = change(&mut supervisor, "/a", release("2", IMAGE)).await.unwrap_err();
+    assert!(error.contains("; the release from before cannot be put back yet: result"), "{error}");
+    assert!(!supervisor.problems.is_empty(), "nobody is told");
+    assert_eq!(world.sim.history(), std::slice::from_ref(&call), "a mixed release was started");
+    world.sim.heal();
+    let error = change(&mut supervisor, "/a", release("3", IMAGE)).await.unwrap_err();
+    assert!(error.starts_with("cannot replace the code in "), "{error}");
+    std::fs::remove_dir(&blocker).unwrap();
+    supervisor.reconcile().await;
+    assert_eq!(supervisor.problems, BTreeMap::new());
+    let expected = ("1".to_owned(), "active".to_owned(), WHOLE.map(str::to_owned).to_vec());
+    assert_eq!(world.agent(), expected);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_program_that_ends_at_once_did_not_start() {
     let world = World::new();

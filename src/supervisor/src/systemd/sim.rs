@@ -25,6 +25,8 @@ struct Inner {
     units: BTreeMap<String, (Option<String>, String)>,
     failing: BTreeSet<String>,
     hanging: BTreeSet<String>,
+    /// Call → directory that it makes.
+    blocking: BTreeMap<String, PathBuf>,
     dies_after_start: bool,
     history: Vec<String>,
 }
@@ -44,16 +46,22 @@ impl Sim {
         self.lock().hanging.insert(call.to_owned());
     }
 
+    /// Lets the call make a directory, in the way of what comes after it.
+    pub(crate) fn block(&self, call: &str, directory: &Path) {
+        self.lock().blocking.insert(call.to_owned(), directory.to_owned());
+    }
+
     /// Every unit that is started is in its automatic restart when it is looked at.
     pub(crate) fn dies_after_start(&self, dies: bool) {
         self.lock().dies_after_start = dies;
     }
 
-    /// No call fails or hangs any more.
+    /// No call fails, hangs or blocks any more.
     pub(crate) fn heal(&self) {
         let mut inner = self.lock();
         inner.failing.clear();
         inner.hanging.clear();
+        inner.blocking.clear();
     }
 
     /// All calls that changed something, in their order.
@@ -116,6 +124,9 @@ impl Sim {
     ) -> BoxFuture<'_, Result<(), SystemdError>> {
         let mut inner = self.lock();
         inner.history.push(call.to_owned());
+        if let Some(directory) = inner.blocking.get(call) {
+            std::fs::create_dir_all(directory).unwrap();
+        }
         let done = match job {
             None => {
                 if inner.failing.contains(call) {
