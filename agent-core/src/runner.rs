@@ -117,13 +117,14 @@ impl Runner {
                 }
                 // It died while it was free; another one can have the task.
                 Ok(Answer::NotAsked) => {
-                    worker.retire(None);
+                    worker.bury();
                     continue;
                 }
-                Ok(Answer::Ended) => (
-                    TaskError::new(code::AGENT_CRASHED, "the worker process ended during the task"),
-                    None,
-                ),
+                Ok(Answer::Ended) => {
+                    worker.bury();
+                    let message = "the worker process ended during the task";
+                    return self.fail(claim, &TaskError::new(code::AGENT_CRASHED, message));
+                }
                 Ok(Answer::Late) => (
                     TaskError::new(code::DEADLINE, "the worker did not answer in time"),
                     Some(Why::Cancelled),

@@ -65,6 +65,10 @@ impl Process {
     /// Ends the process on purpose, unless it is reaped already.
     fn end(&self, signal: Signal) {
         self.is_ours.store(true, Ordering::Release);
+        self.signal(signal);
+    }
+
+    fn signal(&self, signal: Signal) {
         if let Some(program) = &*self.program() {
             program.signal(signal);
         }
@@ -178,5 +182,11 @@ impl Connection {
             }
         }
         self.process.end(Signal::KILL);
+    }
+
+    /// Gives up a worker that ended, or closed its pipes, by itself: if that was soon after its start, the
+    /// next one has to wait.
+    pub(crate) fn bury(self) {
+        self.process.signal(Signal::KILL);
     }
 }

@@ -93,6 +93,22 @@ fn a_worker_that_dies_on_a_line_longer_than_its_pipe_gets_it_once() {
 }
 
 #[test]
+fn a_worker_that_dies_on_each_task_is_started_with_patience() {
+    let met = "AGENT_CRASHED: the worker process ended during the task";
+    for (fault, how) in
+        [("exit 7", "exit status: 7"), ("exec >&-; sleep 60", "signal: 9 (SIGKILL)")]
+    {
+        let agent = Agent::with_worker(fault);
+        let none = format!("AGENT_CRASHED: no worker process runs: `worker.sh` ended with {how}");
+        agent.wait_for("a task is refused", || {
+            let outcome = agent.call(&[]);
+            assert!(outcome == met || outcome == none, "{outcome}");
+            outcome == none
+        });
+    }
+}
+
+#[test]
 fn a_worker_that_died_while_it_was_free_fails_no_task() {
     let agent = Agent::with_worker(ANSWER);
     let first: i32 = agent.call(&[]).parse().unwrap();
