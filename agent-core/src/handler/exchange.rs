@@ -168,6 +168,10 @@ impl<'a> Exchange<'a> {
         if stdout && !read_once(self.stdout.as_ref(), &mut self.heard) {
             self.stdout = None;
         }
+        if self.ending.is_some() {
+            // Read so that it can end, and not kept: nobody bounds what it writes until then.
+            self.heard.clear();
+        }
         if stderr {
             self.complaint.clear();
             if !read_once(self.stderr.as_ref(), &mut self.complaint) {
@@ -221,5 +225,31 @@ fn read_once(pipe: Option<&impl AsFd>, into: &mut Vec<u8>) -> bool {
         Ok(0) => false,
         Ok(_) | Err(Errno::INTR | Errno::AGAIN) => true,
         Err(_) => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::interrupt::Interrupts;
+    use crate::program;
+
+    #[test]
+    fn what_a_program_writes_while_it_is_ended_is_read_and_not_kept() {
+        let script = "trap 'head -c 30000000 /dev/zero; echo all >&2; exit' TERM; \
+                      echo before; sleep 60 & wait";
+        let words = ["sh", "-c", script].map(str::to_owned);
+        let interrupts = Interrupts::new(1).unwrap();
+        let exchange = Exchange::new(
+            program::start(&words, &[], &[]).unwrap(),
+            b"",
+            BootTime::after(Duration::from_secs(1)),
+            &interrupts.all()[0],
+            1000,
+            Forward::new("[x]".to_owned(), None),
+        );
+        let mut ended = exchange.run().unwrap();
+        let complaint = String::from_utf8(ended.stderr.finish().to_vec()).unwrap();
+        assert_eq!((ended.how, ended.stdout.len(), complaint.as_str()), (How::Late, 0, "all\n"));
     }
 }
