@@ -23,10 +23,13 @@ use crate::runner::Runner;
 use crate::stop::Stop;
 use crate::worker::Pool;
 
-/// How long running tasks may go on after SIGTERM; the unit gives 10 s in all.
-const DRAIN: Duration = Duration::from_secs(8);
+/// How long running tasks may go on after SIGTERM.
+const DRAIN: Duration = Duration::from_secs(6);
 /// How long what was told to end then may take; more than its grace.
 const DRAIN_ENDED: Duration = Duration::from_millis(1500);
+/// From SIGTERM to SIGKILL, `StopTimeout=` of the unit. Tasks and then workers are waited for in it.
+const STOP_TIMEOUT: Duration = Duration::from_secs(10);
+const _: () = assert!(DRAIN.as_millis() + 2 * DRAIN_ENDED.as_millis() < STOP_TIMEOUT.as_millis());
 /// How long recovery is tried again; then the service manager starts all anew.
 const RECOVER: Duration = Duration::from_secs(60);
 const RECOVER_RETRY: Duration = Duration::from_millis(500);
