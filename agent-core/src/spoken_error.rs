@@ -31,7 +31,7 @@ fn fields(json: &[u8]) -> Option<Fields<'_>> {
 
 fn read(fields: &Fields<'_>) -> Option<TaskError> {
     let text = |name: &str| serde_json::from_str::<String>(fields.get(name)?.get()).ok();
-    let code = text("code").filter(|text| TaskError::is_code(text));
+    let code = text("code").filter(|text| TaskError::is_code(text) && !is_reserved(text));
     Some(TaskError {
         message: text("message")?,
         code: code.unwrap_or_else(|| code::HANDLER_FAILED.to_owned()),
@@ -40,6 +40,19 @@ fn read(fields: &Fields<'_>) -> Option<TaskError> {
             .filter(|details| details.get() != "null")
             .map(|details| (*details).to_owned()),
     })
+}
+
+/// Whether a code is a word of the platform: callers and the server take it for what the platform found
+/// out itself.
+fn is_reserved(code: &str) -> bool {
+    const RESERVED: [&str; 5] = [
+        code::UNKNOWN_COMMAND,
+        code::INVALID_PARAMS,
+        code::CANCELLED,
+        code::DEADLINE,
+        code::RESULT_TOO_LARGE,
+    ];
+    code.starts_with("AGENT_") || RESERVED.contains(&code)
 }
 
 #[cfg(test)]
@@ -83,6 +96,30 @@ mod tests {
             (r#"{"error":{"message":"m","code":"a b","details":[1]},"x":1}"#, "HANDLER_FAILED"),
         ] {
             assert_eq!(words(outer(json.as_bytes())), expected(code), "{json}");
+        }
+    }
+
+    #[test]
+    fn words_of_the_platform_are_not_taken_from_a_program() {
+        for reserved in [
+            "UNKNOWN_COMMAND",
+            "INVALID_PARAMS",
+            "CANCELLED",
+            "DEADLINE",
+            "RESULT_TOO_LARGE",
+            "AGENT_BAD_RESULT",
+            "AGENT_CRASHED",
+            "AGENT_DOWN",
+            "AGENT_ANYTHING",
+        ] {
+            let json = format!(r#"{{"message":"m","code":"{reserved}","details":[1]}}"#);
+            let expected = ("m".to_owned(), "HANDLER_FAILED".to_owned(), Some("[1]".to_owned()));
+            assert_eq!(words(inner(json.as_bytes())), Some(expected), "{reserved}");
+        }
+        for own in ["NOT_FOUND", "AGENT", "AGENTS_FULL", "DEADLINE_MISSED", "deadline"] {
+            let json = format!(r#"{{"message":"m","code":"{own}"}}"#);
+            let expected = ("m".to_owned(), own.to_owned(), None);
+            assert_eq!(words(inner(json.as_bytes())), Some(expected));
         }
     }
 }
