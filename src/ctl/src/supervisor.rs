@@ -14,9 +14,9 @@ use zbus::Connection;
 
 use crate::place::Place;
 
-/// Time for one answer: a deployment before ours may hold the supervisor for one start, ours for another,
-/// and the code is unpacked in between.
-const ANSWER_TIMEOUT: Duration = START_TIMEOUT.saturating_mul(3);
+/// Time for one answer, more than the supervisor's own limits add up to: two minutes for polkit, one in the
+/// queue behind other changes, a restart, and another one if the first has to be taken back.
+const ANSWER_TIMEOUT: Duration = START_TIMEOUT.saturating_mul(6);
 
 /// `io.ploinky.Supervisor1`, call by call.
 pub(crate) trait Supervisor {
