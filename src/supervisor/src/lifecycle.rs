@@ -248,6 +248,21 @@ impl Lifecycle {
         errors
     }
 
+    /// Stops one agent's unit if it is not stopped, and leaves its file alone.
+    async fn stop_unit(&self, id: &AgentId) -> Result<(), LifecycleError> {
+        let Host { units, systemd, .. } = &self.host;
+        let state = systemd.state(&id.service()).await.map_err(LifecycleError::Systemd)?;
+        if state.is_none_or(|s| Activity::of(&s.active_state) == Activity::Inactive) {
+            return Ok(());
+        }
+        let steps = vec![Step::Stop(id.clone())];
+        let errors = apply(steps, units, systemd.as_ref(), Starts::Awaited).await;
+        match errors.into_iter().next() {
+            None => Ok(()),
+            Some(error) => Err(self.explain(id, error).await),
+        }
+    }
+
     /// Brings one agent's unit from what it is to what is wanted, and waits for it.
     async fn apply_one(
         &mut self,

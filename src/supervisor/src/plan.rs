@@ -13,6 +13,14 @@ pub(crate) struct Installed {
     pub(crate) activity: Activity,
 }
 
+impl Installed {
+    /// The same, only that it does not run; `None` if there is no file to be kept.
+    pub(crate) fn stopped(&self) -> Option<Wanted> {
+        let text = self.text.clone()?;
+        Some(Wanted { text, runs: false, replaced: false, tells_ready: true })
+    }
+}
+
 /// `ActiveState` of a unit, as far as a plan depends on it.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(crate) enum Activity {

@@ -1,6 +1,6 @@
 //! The changes of an agent that is deployed: undeploy, start, stop, restart.
 
-use ploinky_contract::{Config, Deployment, Service};
+use ploinky_contract::{AgentId, Config, Deployment, Service};
 
 use super::{Lifecycle, LifecycleError, Place, Point, blocking, runs};
 use crate::apply::ApplyError;
@@ -36,7 +36,8 @@ impl Lifecycle {
     /// Writes down whether the agent should run, and lets it be so.
     ///
     /// # Errors
-    /// When it is not listed, or its unit does not follow; what is written down stays.
+    /// When it is not listed, or does not start or stop; what is written down stays. What else is wrong with an
+    /// agent that was stopped is its problem, and no error.
     pub(super) async fn set_stopped(
         &mut self,
         place: &Place,
@@ -57,17 +58,37 @@ impl Lifecycle {
             })
             .map_err(LifecycleError::Config)?;
         let id = place.id()?;
-        let Some(manifest) = self.tree(place).manifest().map_err(LifecycleError::Tree)? else {
+        if !stopped {
+            return self.follow(&id, &config, &deployment).await;
+        }
+        // Before anything that may be broken.
+        self.stop_unit(&id).await?;
+        if let Err(error) = self.follow(&id, &config, &deployment).await {
+            tracing::error!(AGENT = %id, "{}", error.chain());
+            self.problems.insert(id, error.chain());
+        }
+        Ok(())
+    }
+
+    /// Brings the unit of a deployment that is placed to what the configuration says.
+    async fn follow(
+        &mut self,
+        id: &AgentId,
+        config: &Config,
+        deployment: &Deployment,
+    ) -> Result<(), LifecycleError> {
+        let tree = self.tree(&Place::of(deployment));
+        let Some(manifest) = tree.manifest().map_err(LifecycleError::Tree)? else {
             // It never came up, and the problem tells why.
             return Ok(());
         };
         if matches!(manifest.service, Service::Static { .. }) {
             return Ok(());
         }
-        let uid_first = self.uid_map()?.range(&id);
-        let wanted = self.wanted(&config, &deployment, &manifest, uid_first, false)?;
-        self.apply_one(&id, wanted).await?;
-        self.problems.remove(&id);
+        let uid_first = self.uid_map()?.range(id);
+        let wanted = self.wanted(config, deployment, &manifest, uid_first, false)?;
+        self.apply_one(id, wanted).await?;
+        self.problems.remove(id);
         Ok(())
     }
 

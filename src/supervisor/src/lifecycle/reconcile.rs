@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ploinky_contract::{AgentId, Config, Deployment, Service, Settings, chain};
 
-use super::{Lifecycle, LifecycleError, Place, blocking, check_place};
+use super::{Lifecycle, LifecycleError, Place, blocking, check_place, runs};
 use crate::agent_tree;
 use crate::apply::Starts;
 use crate::plan::{Activity, Installed, Wanted};
@@ -37,9 +37,13 @@ impl Lifecycle {
         let mut wanted = BTreeMap::new();
         let mut releases = BTreeMap::new();
         let mut listed = BTreeSet::new();
+        let mut silent = BTreeSet::new();
         for deployment in &config.deployments {
             let Ok(id) = deployment.id() else { continue };
             listed.insert(id.clone());
+            if !runs(&config, deployment) {
+                silent.insert(id.clone());
+            }
             match self.ensure(&config, &id, deployment).await {
                 Ok(ensured) => {
                     wanted.extend(ensured.wanted.map(|wanted| (id.clone(), wanted)));
@@ -53,8 +57,14 @@ impl Lifecycle {
         self.record(&releases).await;
         match self.installed().await {
             Ok(mut installed) => {
-                // Of what has a problem nothing is known that would justify a change.
-                installed.retain(|id, _| !problems.contains_key(id));
+                // Of what has a problem nothing is known that would justify a change, unless it should not run.
+                installed.retain(|id, found| {
+                    if problems.contains_key(id) && silent.contains(id) {
+                        wanted.extend(found.stopped().map(|stopped| (id.clone(), stopped)));
+                        return true;
+                    }
+                    !problems.contains_key(id)
+                });
                 if self.reload_due {
                     self.find_stale(&installed).await;
                 }

@@ -697,6 +697,29 @@ async fn a_broken_uid_map_is_named_and_harms_nobody() {
 }
 
 #[tokio::test]
+async fn an_agent_that_should_not_run_is_stopped_whatever_else_is_broken() {
+    for (file, text) in
+        [("state/uidmap.json", "{"), ("state/agents/localhost/a/manifest.json", "{")]
+    {
+        for by_hand in [false, true] {
+            let world = World::new();
+            let mut supervisor = world.started().await;
+            change(&mut supervisor, "/a", release("1", IMAGE)).await.unwrap();
+            state_file::write(&world.path(file), text.as_bytes(), 0o644).unwrap();
+            if by_hand {
+                world.edit(|config| config.deployments[0].stopped = true);
+                supervisor.store.look();
+                supervisor.reconcile().await;
+            } else {
+                change(&mut supervisor, "/a", Change::Stop).await.unwrap();
+            }
+            assert_eq!(world.agent().1, "inactive", "{file} {by_hand}");
+            assert!(!supervisor.problems.is_empty(), "{file} {by_hand}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_host_that_boots_needs_no_hand() {
     let world = World::new();
     let mut supervisor = world.started().await;
