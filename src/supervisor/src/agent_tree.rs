@@ -26,7 +26,10 @@ use crate::tree::{self, TreeError, TreeWriter};
 
 const CODE: &str = "code";
 const STAGING: &str = "code.new";
+const TASKS: &str = ".tasks";
 const RECORD: &str = "redeploy.json";
+/// Names by which the directory of an agent is known.
+const OURS: [&str; 5] = ["manifest.json", CODE, STAGING, TASKS, RECORD];
 /// Bytes of the record: a manifest as a JSON string, where a character may need six.
 const RECORD_MAX_BYTES: usize = 6 * MANIFEST_MAX_BYTES + 4096;
 /// Directories of the queue and their modes (sticky where the agent may write).
@@ -323,7 +326,7 @@ impl AgentTree {
 
     fn make_queue(&self, agent: &OwnedFd, uid_first: u32) -> Result<(), AgentTreeError> {
         let owner = self.accounts.workers_and_agent(uid_first);
-        let tasks = self.make_directory(agent, ".tasks", 0o2750, owner)?;
+        let tasks = self.make_directory(agent, TASKS, 0o2750, owner)?;
         for (name, mode) in QUEUE {
             self.make_directory(&tasks, name, mode, owner)?;
         }
@@ -377,33 +380,62 @@ fn myself() -> Owner {
     Owner { uid: uid.as_raw(), gid: gid.as_raw() }
 }
 
-/// All agents with a directory, whether the configuration knows them or not, with the directory.
+/// What there is among the directories of agents.
+#[derive(Debug, Default)]
+pub(crate) struct Listing {
+    /// All agents with a directory, whether the configuration knows them or not, with the directory.
+    pub(crate) agents: Vec<(AgentId, AgentTree)>,
+    /// What somebody else put there.
+    pub(crate) strangers: Vec<PathBuf>,
+}
+
+/// Lists the directories of agents.
 ///
 /// # Errors
 /// When a directory cannot be listed.
-pub(crate) fn list(state: &StateDir, accounts: Accounts) -> io::Result<Vec<(AgentId, AgentTree)>> {
-    let mut found = Vec::new();
-    for domain in entries(&state.agents())? {
-        for agent in entries(&domain)? {
+pub(crate) fn list(state: &StateDir, accounts: Accounts) -> io::Result<Listing> {
+    let Listing { mut agents, mut strangers } = Listing::default();
+    for domain in directories(&state.agents(), &mut strangers)? {
+        for agent in directories(&domain, &mut strangers)? {
             let names = [domain.file_name(), agent.file_name()];
             let names = names.map(|name| name.unwrap_or_default().to_string_lossy().into_owned());
             match names.join("-").parse() {
-                Ok(id) => found.push((id, AgentTree { dir: AgentDir::new(agent), accounts })),
-                Err(_shape) => {
-                    tracing::warn!("{} belongs to no agent; left alone", agent.display());
+                Ok(id) if is_ours(&agent)? => {
+                    agents.push((id, AgentTree { dir: AgentDir::new(agent), accounts }));
                 }
+                Ok(_) | Err(_) => strangers.push(agent),
             }
         }
     }
-    Ok(found)
+    Ok(Listing { agents, strangers })
 }
 
-fn entries(path: &Path) -> io::Result<Vec<PathBuf>> {
-    match std::fs::read_dir(path) {
-        Ok(entries) => entries.map(|entry| Ok(entry?.path())).collect(),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
-        Err(error) => Err(error),
+/// Whether the directory holds something of an agent, or nothing yet.
+fn is_ours(directory: &Path) -> io::Result<bool> {
+    let mut is_empty = true;
+    for entry in std::fs::read_dir(directory)? {
+        let name = entry?.file_name();
+        if OURS.iter().any(|ours| name == *ours) {
+            return Ok(true);
+        }
+        is_empty = false;
     }
+    Ok(is_empty)
+}
+
+/// The directories in `path`; everything else in it is added to `strangers`.
+fn directories(path: &Path, strangers: &mut Vec<PathBuf>) -> io::Result<Vec<PathBuf>> {
+    let entries = match std::fs::read_dir(path) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error),
+    };
+    let mut found = Vec::new();
+    for entry in entries {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() { &mut found } else { &mut *strangers }.push(entry.path());
+    }
+    Ok(found)
 }
 
 fn open_directory(path: &Path) -> io::Result<OwnedFd> {

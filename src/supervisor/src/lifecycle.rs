@@ -76,6 +76,8 @@ pub(crate) struct Lifecycle {
     settings: Option<Settings>,
     /// Agents that may run with a code, manifest or unit that is replaced, until a restart of theirs was asked.
     stale: BTreeSet<AgentId>,
+    /// What others put among the agents, and the journal was told of.
+    strangers: BTreeSet<PathBuf>,
     /// Files of units may differ from what systemd read.
     reload_due: bool,
     /// Something failed that belongs to no agent alone.
@@ -115,6 +117,7 @@ impl Lifecycle {
             problems: BTreeMap::new(),
             settings: None,
             stale: BTreeSet::new(),
+            strangers: BTreeSet::new(),
             // Nobody knows what a predecessor left.
             reload_due: true,
             unfinished: false,
@@ -194,7 +197,7 @@ impl Lifecycle {
 
     fn uid_map(&self) -> Result<UidMap, LifecycleError> {
         let Host { state, accounts, .. } = &self.host;
-        let trees = agent_tree::list(state, *accounts).map_err(LifecycleError::List)?;
+        let trees = agent_tree::list(state, *accounts).map_err(LifecycleError::List)?.agents;
         let has_agents = trees.iter().any(|(_, tree)| tree.dir().tasks().exists());
         UidMap::load(&state.uid_map(), has_agents).map_err(LifecycleError::UidMap)
     }

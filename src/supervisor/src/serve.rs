@@ -78,7 +78,7 @@ pub(crate) async fn serve(options: Options) -> Result<(), ServeError> {
     let Options { state, quadlet, installed_agents, podman_socket, etc } = options;
     let accounts = Accounts::read(&etc).map_err(ServeError::Accounts)?;
     let state = StateDir::new(state);
-    let agents = agent_tree::list(&state, accounts).map_err(ServeError::State)?;
+    let agents = agent_tree::list(&state, accounts).map_err(ServeError::State)?.agents;
     let store =
         ConfigStore::open(state.config(), !agents.is_empty()).map_err(ServeError::Config)?;
     let watch = Watch::new(&state.config()).map_err(ServeError::Watch)?;

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use ploinky_contract::{AgentId, Config, Deployment, Service, Settings, chain};
 
 use super::{Lifecycle, LifecycleError, Place, blocking, check_place, runs};
-use crate::agent_tree;
+use crate::agent_tree::{self, Listing};
 use crate::apply::Starts;
 use crate::plan::{Activity, Installed, Wanted};
 use crate::state_file;
@@ -240,7 +240,14 @@ impl Lifecycle {
         problems: &mut BTreeMap<AgentId, String>,
     ) {
         let trees = match agent_tree::list(&self.host.state, self.host.accounts) {
-            Ok(trees) => trees,
+            Ok(Listing { agents, strangers }) => {
+                let strangers = BTreeSet::from_iter(strangers);
+                for path in strangers.difference(&self.strangers) {
+                    tracing::warn!("{} belongs to no agent; left alone", path.display());
+                }
+                self.strangers = strangers;
+                agents
+            }
             Err(error) => {
                 tracing::error!("cannot list the agents: {error}");
                 self.unfinished = true;

@@ -56,7 +56,7 @@ impl World {
     /// A new supervisor, before it has looked around.
     fn supervisor(&self) -> Lifecycle {
         let host = self.host();
-        let agents = agent_tree::list(&host.state, host.accounts).unwrap();
+        let agents = agent_tree::list(&host.state, host.accounts).unwrap().agents;
         let store = ConfigStore::open(host.state.config(), !agents.is_empty()).unwrap();
         Lifecycle::new(host, store).0
     }
@@ -752,6 +752,36 @@ async fn units_and_directories_of_nobody_are_removed() {
     assert_eq!(world.sim.units(), [("mine.service".to_owned(), "inactive".to_owned())]);
     assert!(other.exists());
     assert!(!world.path("state/agents/localhost").exists());
+}
+
+#[tokio::test]
+async fn what_others_put_among_the_agents_is_left_alone() {
+    let world = World::new();
+    let mut supervisor = world.started().await;
+    change(&mut supervisor, "/a", release("1", IMAGE)).await.unwrap();
+    let agents = world.path("state/agents");
+    std::fs::create_dir_all(agents.join("localhost/backup/notes")).unwrap();
+    std::fs::create_dir_all(agents.join("localhost/begun")).unwrap();
+    for name in ["note", "localhost/note"] {
+        state_file::write(&agents.join(name), b"x", 0o644).unwrap();
+        std::os::unix::fs::symlink("/", agents.join(format!("{name}.link"))).unwrap();
+    }
+    let mut supervisor = world.started().await;
+    assert_eq!(supervisor.problems, BTreeMap::new());
+    let strangers =
+        ["localhost/backup", "localhost/note", "localhost/note.link", "note", "note.link"]
+            .map(|name| agents.join(name));
+    assert_eq!(supervisor.strangers, BTreeSet::from(strangers.clone()));
+    for stranger in strangers {
+        assert!(stranger.symlink_metadata().is_ok(), "{} is gone", stranger.display());
+    }
+    assert!(
+        !agents.join("localhost/begun").exists(),
+        "an agent that was only begun is no stranger"
+    );
+    change(&mut supervisor, "/b", release("1", IMAGE)).await.unwrap();
+    change(&mut supervisor, "/b", Change::Undeploy).await.unwrap();
+    assert_eq!(world.agent().1, "active");
 }
 
 #[tokio::test]
