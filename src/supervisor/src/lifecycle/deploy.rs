@@ -224,13 +224,17 @@ impl Lifecycle {
 }
 
 /// Lists a deployment in the place of the one before, and its domain if it is new.
-fn list(config: &mut Config, new: Deployment) {
+pub(super) fn list(config: &mut Config, new: Deployment) {
     if !config.domains.iter().any(|domain| domain.name == new.domain) {
         config.domains.push(DomainEntry { name: new.domain.clone(), enabled: true });
     }
     let same = |d: &&mut Deployment| d.domain == new.domain && d.path == new.path;
     match config.deployments.iter_mut().find(same) {
-        Some(old) => *old = new,
+        // Whether it runs is the word of whoever edits the configuration, also in the meantime.
+        Some(old) => {
+            let Deployment { agent, repository, release, .. } = new;
+            (old.agent, old.repository, old.release) = (agent, repository, release);
+        }
         None => config.deployments.push(new),
     }
 }

@@ -719,6 +719,23 @@ async fn an_agent_that_should_not_run_is_stopped_whatever_else_is_broken() {
     }
 }
 
+#[test]
+fn what_was_edited_during_a_deployment_stays() {
+    let entry = |agent: &str, release: &str, enabled, stopped| Deployment {
+        domain: "localhost".parse().unwrap(),
+        path: "/a".parse().unwrap(),
+        agent: agent.parse().unwrap(),
+        repository: Some("local".parse().unwrap()),
+        release: Some(release.to_owned()),
+        enabled,
+        stopped,
+    };
+    let mut config = Config::default();
+    config.deployments = vec![entry("old", "1", false, true)];
+    deploy::list(&mut config, entry("new", "2", true, false));
+    assert_eq!(config.deployments, [entry("new", "2", false, true)]);
+}
+
 #[tokio::test]
 async fn a_host_that_boots_needs_no_hand() {
     let world = World::new();
