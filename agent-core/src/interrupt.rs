@@ -165,8 +165,9 @@ impl Interrupts {
     /// Brings wishes of the server to the threads until `stop` rings; on a thread of its own, because the
     /// others may all be busy.
     pub(crate) fn listen(&self, consumer: &Consumer, watch: &mut Watch, stop: &Bell) {
+        // Not put off by hints: one that was lost is found however many others come.
+        let mut sweep = BootTime::after(INBOX_SWEEP);
         loop {
-            let mut sweep = BootTime::after(INBOX_SWEEP);
             let mut fds = [PollFd::new(watch, PollFlags::IN), PollFd::new(stop, PollFlags::IN)];
             if let Err(e) = wait(&mut fds, Some(sweep)) {
                 log::event(&format!("cannot wait for wishes to end tasks: {e}"));
@@ -182,6 +183,7 @@ impl Interrupts {
                 Err(e) => log::event(&format!("cannot read wishes to end tasks: {e}")),
             }
             if sweep.is_past() {
+                sweep = BootTime::after(INBOX_SWEEP);
                 match consumer.urgent() {
                     Ok(urgent) => urgent.into_iter().for_each(|id| self.ask(id)),
                     Err(e) => log::event(&format!("cannot list wishes to end tasks: {e}")),

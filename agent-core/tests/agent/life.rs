@@ -216,6 +216,24 @@ fn tasks_from_before_the_start_are_served() {
 }
 
 #[test]
+fn steady_hints_do_not_keep_a_wish_without_a_hint_from_being_found() {
+    let mut agent = Agent::prepare(SCRIPT);
+    agent.put("run.sh", "sleep 60");
+    let id = agent.submit(&[]);
+    // Nobody listens yet: there will be no hint on this one.
+    std::fs::File::create(agent.tasks("urgent").join(id.as_str())).unwrap();
+    agent.start();
+    let other = agent.tasks("urgent").join("0".repeat(32));
+    let has_outcome = || agent.tasks("errors").join(id.as_str()).exists();
+    agent.wait_for("the task ends", || {
+        std::fs::File::create(&other).unwrap();
+        std::fs::remove_file(&other).unwrap();
+        has_outcome()
+    });
+    assert_eq!(agent.outcome(id), "CANCELLED: the task was cancelled");
+}
+
+#[test]
 fn lost_hints_cost_no_task_and_no_wish() {
     let limit = std::fs::read_to_string("/proc/sys/fs/inotify/max_queued_events").unwrap();
     let limit: u32 = limit.trim().parse().unwrap();
