@@ -21,7 +21,7 @@ impl Lifecycle {
             .map_err(LifecycleError::Config)?;
         self.problems.remove(&id);
         // Until the end is reached, the next reconciliation has to have a look.
-        self.unfinished = true;
+        let others = std::mem::replace(&mut self.unfinished, true);
         self.reached(Point::Unlisted).await;
         self.apply_one(&id, None).await?;
         self.reached(Point::UnitGone).await;
@@ -29,7 +29,7 @@ impl Lifecycle {
         blocking(move || tree.remove()).await?;
         self.reached(Point::TreeGone).await;
         self.uid_map()?.free(&id).map_err(LifecycleError::UidMap)?;
-        self.unfinished = false;
+        self.unfinished = others;
         Ok(())
     }
 

@@ -730,10 +730,24 @@ fn what_was_edited_during_a_deployment_stays() {
         enabled,
         stopped,
     };
-    let mut config = Config::default();
-    config.deployments = vec![entry("old", "1", false, true)];
+    let deployments = vec![entry("old", "1", false, true)];
+    let mut config = Config { deployments, ..Config::default() };
     deploy::list(&mut config, entry("new", "2", true, false));
     assert_eq!(config.deployments, [entry("new", "2", false, true)]);
+}
+
+#[tokio::test]
+async fn a_failure_of_another_agent_outlives_a_removal() {
+    let world = World::new();
+    let mut supervisor = world.started().await;
+    change(&mut supervisor, "/a", release("1", IMAGE)).await.unwrap();
+    supervisor.unfinished = true;
+    change(&mut supervisor, "/a", Change::Undeploy).await.unwrap();
+    assert!(supervisor.unfinished);
+    supervisor.reconcile().await;
+    change(&mut supervisor, "/a", release("1", IMAGE)).await.unwrap();
+    change(&mut supervisor, "/a", Change::Undeploy).await.unwrap();
+    assert!(!supervisor.unfinished);
 }
 
 #[tokio::test]
