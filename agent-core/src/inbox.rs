@@ -70,11 +70,14 @@ impl Inbox {
     }
 
     /// The next task, or `None` when the inbox is closed.
-    pub(crate) fn next(&self, consumer: &Consumer) -> Option<TaskId> {
+    ///
+    /// # Errors
+    /// The kernel does not let us wait; no later call will do better.
+    pub(crate) fn next(&self, consumer: &Consumer) -> io::Result<Option<TaskId>> {
         loop {
             if self.is_closed.load(Ordering::Acquire) {
                 self.bell.ring();
-                return None;
+                return Ok(None);
             }
             // Counted before the look: who puts something in afterwards will ring.
             self.idle.fetch_add(1, Ordering::SeqCst);
@@ -83,7 +86,7 @@ impl Inbox {
                 if has_more && 0 < others {
                     self.bell.ring();
                 }
-                return Some(id);
+                return Ok(Some(id));
             }
             let mut events = [const { MaybeUninit::<epoll::Event>::uninit() }; 4];
             let woken = epoll::wait(&self.epoll, &mut events, None)
@@ -102,10 +105,7 @@ impl Inbox {
                     }
                 }
                 Err(Errno::INTR) => {}
-                Err(e) => {
-                    log::event(&format!("cannot wait for tasks: {e}"));
-                    self.close();
-                }
+                Err(e) => return Err(e.into()),
             }
         }
     }

@@ -164,18 +164,23 @@ impl Interrupts {
 
     /// Brings wishes of the server to the threads until `stop` rings; on a thread of its own, because the
     /// others may all be busy.
-    pub(crate) fn listen(&self, consumer: &Consumer, watch: &mut Watch, stop: &Bell) {
+    ///
+    /// # Errors
+    /// The kernel does not let us wait.
+    pub(crate) fn listen(
+        &self,
+        consumer: &Consumer,
+        watch: &mut Watch,
+        stop: &Bell,
+    ) -> io::Result<()> {
         // Not put off by hints: one that was lost is found however many others come.
         let mut sweep = BootTime::after(INBOX_SWEEP);
         loop {
             let mut fds = [PollFd::new(watch, PollFlags::IN), PollFd::new(stop, PollFlags::IN)];
-            if let Err(e) = wait(&mut fds, Some(sweep)) {
-                log::event(&format!("cannot wait for wishes to end tasks: {e}"));
-                return;
-            }
+            wait(&mut fds, Some(sweep))?;
             let [_, stopped] = fds;
             if stopped.revents().contains(PollFlags::IN) {
-                return;
+                return Ok(());
             }
             match watch.drain(&mut |id| self.ask(id)) {
                 Ok(drained) if drained.overflowed => sweep = BootTime::now(),

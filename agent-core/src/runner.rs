@@ -49,9 +49,9 @@ impl Runner {
         Self { consumer, inbox, handlers, pool, code_path }
     }
 
-    /// Until the inbox is closed.
-    pub(crate) fn run(&self, interrupt: &Interrupt) {
-        while let Some(id) = self.inbox.next(&self.consumer) {
+    /// Until the inbox is closed; the error of the inbox.
+    pub(crate) fn run(&self, interrupt: &Interrupt) -> io::Result<()> {
+        while let Some(id) = self.inbox.next(&self.consumer)? {
             interrupt.begin(id);
             match self.consumer.claim(id) {
                 Ok(Claimed::Ours(claim)) => self.carry_out(&claim, interrupt),
@@ -67,6 +67,7 @@ impl Runner {
             }
             interrupt.end();
         }
+        Ok(())
     }
 
     fn carry_out(&self, claim: &Claim, interrupt: &Interrupt) {

@@ -57,6 +57,8 @@ pub(crate) enum ServeError {
     SetUp { what: &'static str, source: io::Error },
     #[error("the agent did not become ready")]
     NotReady(#[source] HealthError),
+    #[error("cannot {what}")]
+    GoOn { what: &'static str, source: io::Error },
 }
 
 impl ServeError {
@@ -72,11 +74,11 @@ impl ServeError {
     }
 }
 
-/// Serves the queue until SIGTERM or SIGINT.
+/// Serves the queue until SIGTERM or SIGINT, or until a thread cannot go on.
 pub(crate) fn serve(arguments: &Arguments) -> Result<(), ServeError> {
     let Arguments { verb: _, tasks, manifest, code } = arguments;
     let set_up = |what| move |source| ServeError::SetUp { what, source };
-    let stop = Stop::listen().map_err(set_up("signals"))?;
+    let stop = Arc::new(Stop::listen().map_err(set_up("signals"))?);
     let container = manifest_file::read(manifest).map_err(ServeError::Manifest)?;
     // The server reads results as a stranger; the umask of an image must not hide them.
     rustix::process::umask(Mode::from_raw_mode(0o022));
@@ -94,16 +96,21 @@ pub(crate) fn serve(arguments: &Arguments) -> Result<(), ServeError> {
     {
         return Ok(());
     }
-    let threads = Threads::start(&consumer, &container, code.display().to_string())
+    let threads = Threads::start(&consumer, &container, code.display().to_string(), &stop)
         .map_err(set_up("the threads"))?;
     log::event(&format!("serving {} with {} at once", tasks.display(), container.concurrency));
     if let Err(e) = sd_notify::notify(&[NotifyState::Ready]) {
         log::event(&format!("cannot tell the service manager: {e}"));
     }
     let waited = stop.wait(None);
+    let broken = threads.broken.try_recv();
     sd_notify::notify(&[NotifyState::Stopping]).ok();
     threads.drain();
     waited.map_err(set_up("the wait for a signal"))?;
+    // What looks alive and does not serve would never be started anew.
+    if let Ok(broken) = broken {
+        return Err(broken);
+    }
     log::event("stopped");
     Ok(())
 }
@@ -116,6 +123,25 @@ struct Threads {
     /// Closed when the runners have ended, and when the keeper has.
     runners: Receiver<()>,
     keeper: Receiver<()>,
+    /// Why threads ended that should not have.
+    broken: Receiver<ServeError>,
+}
+
+/// How a thread that cannot go on ends the process.
+#[derive(Clone)]
+struct Alarm {
+    broken: Sender<ServeError>,
+    stop: Arc<Stop>,
+}
+
+impl Alarm {
+    fn check(&self, what: &'static str, done: io::Result<()>) {
+        if let Err(source) = done {
+            // Nobody listens any more when the process ends already.
+            self.broken.send(ServeError::GoOn { what, source }).ok();
+            self.stop.ask();
+        }
+    }
 }
 
 impl Threads {
@@ -123,7 +149,10 @@ impl Threads {
         consumer: &Arc<Consumer>,
         container: &Container,
         code_path: String,
+        stop: &Arc<Stop>,
     ) -> io::Result<Self> {
+        let (breaks, broken) = channel();
+        let alarm = Alarm { broken: breaks, stop: Arc::clone(stop) };
         let interrupts = Arc::new(Interrupts::new(container.concurrency.into())?);
         let inbox = Arc::new(Inbox::open(consumer)?);
         let ending = Arc::new(Bell::new()?);
@@ -132,13 +161,19 @@ impl Threads {
         let pool = container.worker.clone().map(|worker| {
             let pool = Pool::new(interrupts.waiting());
             let (keeps, ending) = (Arc::clone(&pool), Arc::clone(&ending));
-            spawn("keeper", keeper_ends, move || keeps.keep(&worker, &ending)).map(|()| pool)
+            let alarm = alarm.clone();
+            let work = move || alarm.check("watch the workers", keeps.keep(&worker, &ending));
+            spawn("keeper", keeper_ends, work).map(|()| pool)
         });
         let pool = pool.transpose()?;
         let (listens, asks, ended) =
             (Arc::clone(&interrupts), Arc::clone(consumer), Arc::clone(&ending));
         let (nobody, _) = channel();
-        spawn("interrupts", nobody, move || listens.listen(&asks, &mut urgent, &ended))?;
+        let alarm_too = alarm.clone();
+        spawn("interrupts", nobody, move || {
+            let done = listens.listen(&asks, &mut urgent, &ended);
+            alarm_too.check("wait for wishes to end tasks", done);
+        })?;
         inbox.sweep(consumer);
         let runner = Arc::new(Runner::new(
             Arc::clone(consumer),
@@ -150,15 +185,17 @@ impl Threads {
         let (runner_ends, runners) = channel();
         for (index, interrupt) in interrupts.all().iter().enumerate() {
             let (runner, interrupt) = (Arc::clone(&runner), Arc::clone(interrupt));
-            spawn(&format!("runner-{index}"), runner_ends.clone(), move || runner.run(&interrupt))?;
+            let alarm = alarm.clone();
+            let work = move || alarm.check("wait for tasks", runner.run(&interrupt));
+            spawn(&format!("runner-{index}"), runner_ends.clone(), work)?;
         }
-        Ok(Self { inbox, interrupts, ending, runners, keeper })
+        Ok(Self { inbox, interrupts, ending, runners, keeper, broken })
     }
 
     /// Lets running tasks end, ends those that do not, and then the workers. What even so does not end is
     /// left to the end of the process, and to recovery.
     fn drain(self) {
-        let Self { inbox, interrupts, ending, runners, keeper } = self;
+        let Self { inbox, interrupts, ending, runners, keeper, broken: _ } = self;
         inbox.close();
         if !has_closed(&runners, DRAIN) {
             log::event("ending the tasks that still run");

@@ -1,6 +1,6 @@
-//! The wish that the container shall end: SIGTERM or SIGINT.
+//! The wish that the process shall end: SIGTERM, SIGINT, or a thread that cannot go on.
 
-use std::io;
+use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 
@@ -10,10 +10,11 @@ use signal_hook::low_level::pipe;
 
 use crate::boot_time::{BootTime, wait};
 
-/// Becomes readable with the first signal and stays so.
+/// Becomes readable with the first wish and stays so.
 #[derive(Debug)]
 pub(crate) struct Stop {
     heard: UnixStream,
+    said: UnixStream,
 }
 
 impl Stop {
@@ -21,11 +22,16 @@ impl Stop {
     pub(crate) fn listen() -> io::Result<Self> {
         let (heard, said) = UnixStream::pair()?;
         pipe::register(SIGTERM, said.try_clone()?)?;
-        pipe::register(SIGINT, said)?;
-        Ok(Self { heard })
+        pipe::register(SIGINT, said.try_clone()?)?;
+        Ok(Self { heard, said })
     }
 
-    /// Waits for a signal; `false` if the time came first.
+    /// Wishes so from within; once per thread, which never fills what holds the wishes.
+    pub(crate) fn ask(&self) {
+        (&self.said).write_all(b"!").ok();
+    }
+
+    /// Waits for a wish; `false` if the time came first.
     pub(crate) fn wait(&self, until: Option<BootTime>) -> io::Result<bool> {
         loop {
             let mut fds = [PollFd::new(&self.heard, PollFlags::IN)];

@@ -5,6 +5,7 @@ mod connection;
 mod keeper;
 mod line;
 
+use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -81,8 +82,11 @@ impl Pool {
     }
 
     /// Runs the processes until `stop` rings, on the calling thread.
-    pub(crate) fn keep(&self, worker: &Worker, stop: &Bell) {
-        Keeper::new(self, worker).run(stop);
+    ///
+    /// # Errors
+    /// The kernel does not let us wait; the processes are ended.
+    pub(crate) fn keep(&self, worker: &Worker, stop: &Bell) -> io::Result<()> {
+        Keeper::new(self, worker).run(stop)
     }
 
     /// A free worker, as soon as there is one.

@@ -1,5 +1,6 @@
 //! Starts worker processes, reaps them, starts them anew, and forwards what they complain about.
 
+use std::io;
 use std::mem;
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::ChildStderr;
@@ -63,7 +64,7 @@ impl<'a> Keeper<'a> {
         Self { pool, worker, places, said: Vec::with_capacity(READ_BYTES) }
     }
 
-    pub(super) fn run(&mut self, stop: &Bell) {
+    pub(super) fn run(&mut self, stop: &Bell) -> io::Result<()> {
         loop {
             for index in 0..self.places.len() {
                 self.start(index);
@@ -83,13 +84,15 @@ impl<'a> Keeper<'a> {
                 }
             }
             if let Err(e) = wait(&mut fds, next) {
-                log::event(&format!("cannot watch the workers: {e}"));
-                return self.stop();
+                drop(fds);
+                self.stop();
+                return Err(e.into());
             }
             let mut ready = fds.iter().map(|fd| !fd.revents().is_empty());
             if ready.next().unwrap_or(true) {
                 drop(fds);
-                return self.stop();
+                self.stop();
+                return Ok(());
             }
             let ready: Vec<bool> = ready.collect();
             drop(fds);

@@ -21,7 +21,9 @@ use ploinky_queue::{
     Cancel, Outcome, Producer, Request, Submitter, TaskError, boot_id, boottime_ns,
 };
 use rustix::event::{PollFd, PollFlags, poll};
-use rustix::process::{Pid, Signal, kill_process, test_kill_process};
+use rustix::process::{
+    Pid, Resource, Rlimit, Signal, getrlimit, kill_process, prlimit, test_kill_process,
+};
 use serde_json::value::RawValue;
 use tempfile::TempDir;
 
@@ -126,6 +128,12 @@ impl Agent {
     pub(crate) fn signal(&self, signal: Signal) {
         let running = self.running.as_ref().expect("it runs");
         kill_process(Pid::from_child(running), signal).unwrap();
+    }
+
+    pub(crate) fn limit_descriptors(&self, limit: u64) {
+        let pid = Pid::from_child(self.running.as_ref().expect("it runs"));
+        let maximum = getrlimit(Resource::Nofile).maximum;
+        prlimit(Some(pid), Resource::Nofile, Rlimit { current: Some(limit), maximum }).unwrap();
     }
 
     /// How agent-core ended, which it has to do by itself.

@@ -216,6 +216,19 @@ fn tasks_from_before_the_start_are_served() {
 }
 
 #[test]
+fn a_runner_whose_threads_cannot_go_on_ends_with_a_failure() {
+    let mut agent = Agent::with_script("echo x");
+    // More descriptors than the limit cannot be waited for: the thread for wishes waits for two.
+    agent.limit_descriptors(1);
+    assert_eq!(agent.ended().code(), Some(1));
+    let log = agent.log();
+    let expected = "agent-core: cannot wait for wishes to end tasks: Invalid argument";
+    assert!(log.contains(expected), "{log}");
+    agent.start();
+    assert_eq!(agent.call(&[]), "\"x\"");
+}
+
+#[test]
 fn steady_hints_do_not_keep_a_wish_without_a_hint_from_being_found() {
     let mut agent = Agent::prepare(SCRIPT);
     agent.put("run.sh", "sleep 60");
