@@ -44,6 +44,17 @@ pub const REQUEST_MAX_BYTES: usize = 1024 * 1024;
 pub const REQUEST_ENVELOPE_MAX_BYTES: usize = 4096;
 /// Bytes of a result: held once in memory for each waiting request.
 pub const RESULT_MAX_BYTES: usize = 8 * 1024 * 1024;
+/// Bytes of a body, or of a result, that are held without asking what all others hold: nearly all are shorter.
+pub const FREE_BYTES: usize = 64 * 1024;
+/// Bytes of all bodies of one worker that come at the same time, each beyond [`FREE_BYTES`]; then 503. An
+/// eighth of `MemoryMax=` of its unit, as a body that grows may be there twice for a moment.
+pub const BODIES_MAX_BYTES: usize = 64 * 1024 * 1024;
+/// Bytes of all results longer than [`FREE_BYTES`] that one worker holds until their clients took them; the
+/// others wait on the disk. A quarter of `MemoryMax=` of its unit.
+pub const RESULTS_MAX_BYTES: usize = 128 * 1024 * 1024;
+/// Bytes of results that are read one after the other before other requests get their turn: parsing them
+/// takes about a millisecond.
+pub const RESULT_TURN_BYTES: usize = 256 * 1024;
 /// Levels of nesting of a request or result; `serde_json` alone stops at 128, or never for text it only skips.
 pub const JSON_DEPTH_MAX: usize = 64;
 /// Parameters of one task: each may become one word of a command line.
@@ -134,3 +145,5 @@ pub const UID_RANGE_SIZE: u32 = 65_536;
 pub const RELOAD_INTERVAL: Duration = Duration::from_secs(1);
 /// Time that a unit has to start before a deployment is given up.
 pub const START_TIMEOUT: Duration = Duration::from_secs(90);
+/// Time that a unit has to stop: agent-core ends its handlers within `StopTimeout=` of its container, 10 s.
+pub const STOP_TIMEOUT: Duration = Duration::from_secs(30);

@@ -11,7 +11,7 @@ use rustix::io::Errno;
 use crate::directories::{Directories, OpenError, unless_absent};
 use crate::lock::runner_is_alive_in;
 use crate::publish::{Recorded, publish};
-use crate::read_result::{BadResult, read};
+use crate::read_result::{BadResult, read_if};
 use crate::request::REQUEST_FILE_MAX_BYTES;
 use crate::watch::ResultWatch;
 use crate::{Outcome, RecordPlace, Request, TaskError};
@@ -127,7 +127,19 @@ impl Producer {
     /// What stands at the name is no result. It is removed then, the request before it, so that the task can
     /// not run again; only with [`BadResult::Trouble`] everything stays.
     pub fn collect(&self, id: TaskId) -> Result<Option<Outcome>, BadResult> {
-        let found = self.look(id);
+        self.collect_if(id, &mut |_bytes| true)
+    }
+
+    /// The same; `admit` gets the bytes of the record before memory is taken for it, and may refuse.
+    ///
+    /// # Errors
+    /// Those of [`Producer::collect`], and [`BadResult::PutOff`] if `admit` refused; everything stays then.
+    pub fn collect_if(
+        &self,
+        id: TaskId,
+        admit: &mut dyn FnMut(usize) -> bool,
+    ) -> Result<Option<Outcome>, BadResult> {
+        let found = self.look(id, admit);
         if found.as_ref().is_err_and(BadResult::is_fault_of_agent) {
             // What cannot be removed is a stray, and the janitor's.
             self.clean(id).ok();
@@ -135,11 +147,15 @@ impl Producer {
         found
     }
 
-    fn look(&self, id: TaskId) -> Result<Option<Outcome>, BadResult> {
+    fn look(
+        &self,
+        id: TaskId,
+        admit: &mut dyn FnMut(usize) -> bool,
+    ) -> Result<Option<Outcome>, BadResult> {
         let Directories { responses, errors, .. } = &self.directories;
-        let decoded = if let Some(bytes) = read(responses, id, RESULT_MAX_BYTES)? {
+        let decoded = if let Some(bytes) = read_if(responses, id, RESULT_MAX_BYTES, admit)? {
             Outcome::decode_response(id, &bytes)
-        } else if let Some(bytes) = read(errors, id, RESULT_MAX_BYTES)? {
+        } else if let Some(bytes) = read_if(errors, id, RESULT_MAX_BYTES, admit)? {
             Outcome::decode_error(id, &bytes)
         } else {
             return Ok(None);

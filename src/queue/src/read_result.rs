@@ -42,6 +42,12 @@ pub enum BadResult {
     /// Its bytes are not the record of the task.
     #[error("the result is no record of the task")]
     Record(#[source] RecordError),
+    /// Not the agent's fault: whoever asked has no room for that many bytes at present. Nothing was removed.
+    #[error("there is no room for the {bytes} bytes of the result at present")]
+    PutOff {
+        /// Bytes of the file.
+        bytes: usize,
+    },
     /// Not the agent's fault: this process or the disk has trouble. Nothing was removed.
     #[error("the result cannot be read at present")]
     Trouble {
@@ -53,7 +59,7 @@ pub enum BadResult {
 impl BadResult {
     /// Whether the agent is to blame; otherwise it is worth trying again.
     pub fn is_fault_of_agent(&self) -> bool {
-        !matches!(self, Self::Trouble { .. })
+        !matches!(self, Self::Trouble { .. } | Self::PutOff { .. })
     }
 }
 
@@ -62,6 +68,16 @@ pub(crate) fn read(
     directory: &OwnedFd,
     id: TaskId,
     limit: usize,
+) -> Result<Option<Vec<u8>>, BadResult> {
+    read_if(directory, id, limit, &mut |_bytes| true)
+}
+
+/// The same if `admit`, which gets the bytes of the file, agrees.
+pub(crate) fn read_if(
+    directory: &OwnedFd,
+    id: TaskId,
+    limit: usize,
+    admit: &mut dyn FnMut(usize) -> bool,
 ) -> Result<Option<Vec<u8>>, BadResult> {
     let file = match openat(directory, id.as_str(), READ, Mode::empty()) {
         Ok(file) => file,
@@ -91,6 +107,9 @@ pub(crate) fn read(
     let links = u64::from(about.st_nlink);
     if links != 1 {
         return Err(BadResult::Links { links });
+    }
+    if !admit(size) {
+        return Err(BadResult::PutOff { bytes: size });
     }
     // What is added or cut off after this look makes the copy no record; it is never read twice.
     let mut bytes = Vec::with_capacity(size);
@@ -196,6 +215,21 @@ mod tests {
             assert_eq!(queue.producer.collect(id(1)).is_ok(), is_good, "{length}");
             queue.producer.clean(id(1)).unwrap();
         }
+    }
+
+    #[test]
+    fn a_result_that_is_put_off_stays() {
+        let queue = Scratch::new();
+        queue.submit(1);
+        put(&queue, "responses", &response());
+        let mut told = Vec::new();
+        let found = queue.producer.collect_if(id(1), &mut |bytes| {
+            told.push(bytes);
+            false
+        });
+        assert!(matches!(found, Err(BadResult::PutOff { .. })), "{found:?}");
+        assert_eq!(told, [response().len()]);
+        assert_eq!(queue.outcome(id(1)).as_deref(), Some("1"));
     }
 
     #[test]

@@ -11,9 +11,11 @@ use axum::routing::any;
 use http::request::Parts;
 use http::{HeaderMap, Method, header};
 use ploinky_contract::chain;
+use ploinky_contract::limits::BODIES_MAX_BYTES;
 use ploinky_contract::{CommandName, TaskId, UserId};
 use ploinky_queue::code;
 
+use crate::byte_budget::ByteBudget;
 use crate::guardian::{self, Head};
 use crate::health;
 use crate::journal::{TaskLine, TaskLog};
@@ -35,12 +37,15 @@ pub(crate) struct Edge {
     table: Table,
     origin: Origin,
     tasks: TaskLog,
+    /// For the bodies of all requests.
+    bodies: ByteBudget,
 }
 
 impl Edge {
     /// Answers with what `table` holds, as `origin`.
     pub(crate) fn new(table: Table, origin: Origin, now: Instant) -> Self {
-        Self { table, origin, tasks: TaskLog::new(now) }
+        let bodies = ByteBudget::new(BODIES_MAX_BYTES);
+        Self { table, origin, tasks: TaskLog::new(now), bodies }
     }
 
     /// The number of this process.
@@ -105,7 +110,7 @@ async fn call(
     body: Body,
     started: Instant,
 ) -> Response {
-    let admitted = match guardian::admit(head, parts, body).await {
+    let admitted = match guardian::admit(head, parts, body, &edge.bodies).await {
         Ok(admitted) => admitted,
         Err(refused) => {
             tracing::debug!(AGENT = %agent.id(), "refused: {refused}");
@@ -126,13 +131,13 @@ async fn call(
         Ok(ticket) => {
             let id = ticket.id();
             line.id = Some(id);
-            ticket.wait().await.map(|outcome| (id, outcome))
+            ticket.wait().await.map(|(outcome, share)| (id, outcome, share))
         }
         Err(refused) => Err(refused),
     };
     match result {
-        Ok((id, outcome)) => {
-            let response = reply::outcome(id, &outcome);
+        Ok((id, outcome, share)) => {
+            let response = reply::outcome(id, &outcome, share);
             line.write(response.status().as_u16(), reply::code_of_outcome(&outcome), None);
             response
         }

@@ -17,6 +17,7 @@ use serde_json::value::RawValue;
 pub(crate) use self::body::ReadError;
 pub(crate) use self::call::CallError;
 pub(crate) use self::host::HostError;
+use crate::byte_budget::ByteBudget;
 use crate::refusal::Refusal;
 
 /// A request head that passed every check. Its field is private: holding one is the proof.
@@ -79,7 +80,13 @@ pub(crate) fn check_head(parts: &Parts) -> Result<Head, Refusal> {
 }
 
 /// Admits a call to an agent: method, media type, length, then the body itself.
-pub(crate) async fn admit(_proof: &Head, parts: &Parts, body: Body) -> Result<Admitted, Refusal> {
+/// A body that is not small takes from `bodies` until it is parsed.
+pub(crate) async fn admit(
+    _proof: &Head,
+    parts: &Parts,
+    body: Body,
+    bodies: &ByteBudget,
+) -> Result<Admitted, Refusal> {
     if parts.method != Method::POST {
         return Err(Refusal::Method { method: parts.method.clone(), allowed: "POST" });
     }
@@ -92,7 +99,8 @@ pub(crate) async fn admit(_proof: &Head, parts: &Parts, body: Body) -> Result<Ad
     if announced_bytes(&parts.headers).is_some_and(|length| (REQUEST_MAX_BYTES as u64) < length) {
         return Err(Refusal::Read(ReadError::TooLarge { limit: REQUEST_MAX_BYTES }));
     }
-    let bytes = body::read(body, REQUEST_MAX_BYTES, BODY_TIMEOUT).await.map_err(Refusal::Read)?;
+    let (bytes, _share) =
+        body::read(body, REQUEST_MAX_BYTES, BODY_TIMEOUT, bodies).await.map_err(Refusal::Read)?;
     let (command, params) = call::parse(&bytes).map_err(Refusal::Call)?;
     Ok(Admitted { user: identity::user(), command, params })
 }
@@ -179,7 +187,8 @@ mod tests {
         body: &'static str,
     ) -> Result<Admitted, Refusal> {
         let (parts, body) = request.body(Body::from(body)).unwrap().into_parts();
-        admit(&check_head(&parts)?, &parts, body).await
+        let bodies = ByteBudget::new(0);
+        admit(&check_head(&parts)?, &parts, body, &bodies).await
     }
 
     #[tokio::test]

@@ -29,6 +29,8 @@ mod routes;
 
 mod orchestrator;
 
+mod byte_budget;
+
 mod static_files;
 
 mod refusal;

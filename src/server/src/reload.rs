@@ -8,11 +8,12 @@ use std::time::Duration;
 
 use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
 use ploinky_contract::chain;
-use ploinky_contract::limits::CONFIG_CHECK;
+use ploinky_contract::limits::{CONFIG_CHECK, RESULTS_MAX_BYTES};
 use ploinky_contract::paths::StateDir;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
+use crate::byte_budget::ByteBudget;
 use crate::orchestrator::watch;
 use crate::routes::{Complaint, LoadError, Loaded, Routes, load};
 
@@ -34,6 +35,8 @@ pub(crate) struct Reloader {
     watches: JoinSet<()>,
     seen: Option<Fingerprint>,
     complaints: Vec<Complaint>,
+    /// For the results of all queues.
+    results: ByteBudget,
     refused: Option<String>,
     /// Ends with the reloader; `None` if the kernel gave none.
     _hints: Option<RecommendedWatcher>,
@@ -75,6 +78,7 @@ impl Reloader {
             watches: JoinSet::new(),
             seen: None,
             complaints: Vec::new(),
+            results: ByteBudget::new(RESULTS_MAX_BYTES),
             refused: None,
             _hints: hints,
         };
@@ -106,7 +110,8 @@ impl Reloader {
     async fn reload(&mut self) {
         self.seen = fingerprint(&self.state.config());
         let (state, previous) = (self.state.clone(), self.table.routes());
-        let loaded = tokio::task::spawn_blocking(move || load(&state, &previous)).await;
+        let results = self.results.clone();
+        let loaded = tokio::task::spawn_blocking(move || load(&state, &previous, &results)).await;
         match loaded {
             Ok(Ok(loaded)) => self.apply(loaded),
             Ok(Err(error)) => {

@@ -16,6 +16,7 @@ use serde_json::value::RawValue;
 
 pub(crate) use self::file::found;
 use self::page::page;
+use crate::byte_budget::ByteShare;
 use crate::guardian::ReadError;
 use crate::refusal::Refusal;
 
@@ -42,6 +43,18 @@ struct Said {
     retry_after_s: Option<u16>,
 }
 
+/// A response that takes part of the memory for results.
+struct Large {
+    bytes: Vec<u8>,
+    _share: ByteShare,
+}
+
+impl AsRef<[u8]> for Large {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
 #[derive(Serialize)]
 struct Failure<'a> {
     error: bool,
@@ -50,15 +63,20 @@ struct Failure<'a> {
     details: &'a RawValue,
 }
 
-/// The response to a task that has an outcome.
-pub(crate) fn outcome(id: TaskId, outcome: &Outcome) -> Response {
-    let mut response = match outcome {
-        Outcome::Done(value) => json(StatusCode::OK, success(value)),
+/// The response to a task that has an outcome. `share` is given back when the client has taken the response.
+pub(crate) fn outcome(id: TaskId, outcome: &Outcome, share: Option<ByteShare>) -> Response {
+    let (status, bytes) = match outcome {
+        Outcome::Done(value) => (StatusCode::OK, success(value)),
         Outcome::Failed(error) => {
             let TaskError { message, code, details } = error;
-            json(status_of_code(code), failure(message, code, details.as_deref()))
+            (status_of_code(code), failure(message, code, details.as_deref()))
         }
     };
+    let bytes = match share {
+        None => Bytes::from(bytes),
+        Some(share) => Bytes::from_owner(Large { bytes, _share: share }),
+    };
+    let mut response = json(status, bytes);
     put_task_id(response.headers_mut(), id);
     response
 }
@@ -136,9 +154,11 @@ fn said(refusal: &Refusal) -> Said {
         Refusal::Busy => later(StatusCode::TOO_MANY_REQUESTS, "AGENT_BUSY", 1),
         Refusal::Stopped => plain(StatusCode::SERVICE_UNAVAILABLE, "AGENT_STOPPED"),
         Refusal::AgentDown => later(StatusCode::SERVICE_UNAVAILABLE, "AGENT_DOWN", 1),
-        Refusal::Broken | Refusal::Submit(_) | Refusal::Internal(_) | Refusal::GivenUp(_) => {
-            later(StatusCode::SERVICE_UNAVAILABLE, "UNAVAILABLE", 1)
-        }
+        Refusal::Read(ReadError::NoMemory)
+        | Refusal::Broken
+        | Refusal::Submit(_)
+        | Refusal::Internal(_)
+        | Refusal::GivenUp(_) => later(StatusCode::SERVICE_UNAVAILABLE, "UNAVAILABLE", 1),
         Refusal::NoSpace => plain(StatusCode::INSUFFICIENT_STORAGE, "NO_SPACE"),
         Refusal::Deadline(_) => plain(StatusCode::GATEWAY_TIMEOUT, code::DEADLINE),
         Refusal::BadResult(BadResult::Record(RecordError::TooLong { .. })) => {
@@ -187,8 +207,8 @@ fn failure(message: &str, code: &str, details: Option<&RawValue>) -> Vec<u8> {
         .unwrap_or_default()
 }
 
-fn json(status: StatusCode, bytes: Vec<u8>) -> Response {
-    let mut response = Response::new(Body::from(Bytes::from(bytes)));
+fn json(status: StatusCode, bytes: impl Into<Bytes>) -> Response {
+    let mut response = Response::new(Body::from(bytes.into()));
     *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, JSON);
@@ -254,6 +274,7 @@ mod tests {
                 "BAD_REQUEST",
                 "close",
             ),
+            (Refusal::Read(ReadError::NoMemory), 503, "UNAVAILABLE", "1 close"),
             (Refusal::Call(body), 400, "BAD_REQUEST", ""),
             (Refusal::NothingThere, 404, "NOT_FOUND", ""),
             (Refusal::UnknownCommand("a".parse().unwrap()), 404, "UNKNOWN_COMMAND", ""),
@@ -280,6 +301,20 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_large_response_gives_its_memory_back_when_it_is_gone() {
+        let budget = crate::byte_budget::ByteBudget::new(10);
+        let value = RawValue::from_string("[1]".to_owned()).unwrap();
+        let share = budget.take(10);
+        let response = outcome(TaskId::from_random([7; 16]), &Outcome::Done(value), share);
+        let (_head, body) = response.into_parts();
+        let bytes = body.collect().await.unwrap().to_bytes();
+        assert_eq!(bytes, r#"{"success":true,"data":[1]}"#);
+        assert!(budget.take(1).is_none());
+        drop(bytes);
+        assert!(budget.take(10).is_some());
+    }
+
+    #[tokio::test]
     async fn a_failed_task_keeps_its_own_words() {
         let id = TaskId::from_random([7; 16]);
         for (code, status) in [
@@ -297,7 +332,7 @@ mod tests {
         ] {
             let details = RawValue::from_string(r#"{"exitCode":3}"#.to_owned()).ok();
             let error = TaskError { message: "no <b>".to_owned(), code: code.to_owned(), details };
-            let response = outcome(id, &Outcome::Failed(error));
+            let response = outcome(id, &Outcome::Failed(error), None);
             assert_eq!(response.headers()["task-id"], id.as_str());
             let (found, _, body) = shown(response).await;
             let expected = format!(
@@ -311,7 +346,7 @@ mod tests {
     async fn a_value_is_handed_on_byte_for_byte() {
         let value = r#"{"b":1e400, "a":[ "\ud83d\ude00","<" ]}"#;
         let done = Outcome::Done(RawValue::from_string(value.to_owned()).unwrap());
-        let response = outcome(TaskId::from_random([7; 16]), &done);
+        let response = outcome(TaskId::from_random([7; 16]), &done, None);
         assert_eq!(response.headers()["content-type"], "application/json");
         assert_eq!(response.headers()["x-content-type-options"], "nosniff");
         assert_eq!(response.headers()["cache-control"], "no-store");

@@ -7,6 +7,9 @@ use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
 use http::header::CONTENT_TYPE;
 use http_body_util::BodyExt as _;
+use ploinky_contract::limits::FREE_BYTES;
+
+use crate::byte_budget::{ByteBudget, ByteShare};
 
 /// Media types of a body. The last is what `curl -d` says of any body; that pages of other sites may not post
 /// is decided by [`super::is_cross_site`], as they can post `text/plain`, too.
@@ -28,6 +31,9 @@ pub(crate) enum ReadError {
         /// Time allowed.
         limit: Duration,
     },
+    /// All requests together hold as much as they may.
+    #[error("there is no memory left for a body of this length; try again later")]
+    NoMemory,
     /// The connection or the framing broke.
     #[error("the body is broken")]
     Broken(#[source] axum::Error),
@@ -47,21 +53,38 @@ pub(super) fn has_media_type(headers: &HeaderMap) -> bool {
     }
 }
 
-/// Reads the body whole, within `limit` bytes and `time`.
-pub(super) async fn read(body: Body, limit: usize, time: Duration) -> Result<Bytes, ReadError> {
-    match tokio::time::timeout(time, collect(body, limit)).await {
+/// Reads the body whole, within `limit` bytes and `time`. What is longer than a small body takes from `budget`
+/// as it comes; the share is to be kept as long as the bytes.
+pub(super) async fn read(
+    body: Body,
+    limit: usize,
+    time: Duration,
+    budget: &ByteBudget,
+) -> Result<(Bytes, Option<ByteShare>), ReadError> {
+    match tokio::time::timeout(time, collect(body, limit, budget)).await {
         Ok(read) => read,
         Err(_elapsed) => Err(ReadError::TooSlow { limit: time }),
     }
 }
 
-async fn collect(mut body: Body, limit: usize) -> Result<Bytes, ReadError> {
+async fn collect(
+    mut body: Body,
+    limit: usize,
+    budget: &ByteBudget,
+) -> Result<(Bytes, Option<ByteShare>), ReadError> {
+    let mut share = None;
     let mut first = Bytes::new();
     let mut rest = BytesMut::new();
     while let Some(frame) = body.frame().await {
         let Ok(data) = frame.map_err(ReadError::Broken)?.into_data() else { continue };
-        if limit < first.len() + rest.len() + data.len() {
+        let length = first.len() + rest.len() + data.len();
+        if limit < length {
             return Err(ReadError::TooLarge { limit });
+        }
+        if FREE_BYTES < length
+            && !share.get_or_insert_with(|| budget.nothing()).grow(length - FREE_BYTES)
+        {
+            return Err(ReadError::NoMemory);
         }
         // Nearly every body comes in one piece, which needs no copy.
         if first.is_empty() {
@@ -71,12 +94,12 @@ async fn collect(mut body: Body, limit: usize) -> Result<Bytes, ReadError> {
         }
     }
     if rest.is_empty() {
-        return Ok(first);
+        return Ok((first, share));
     }
     let mut whole = BytesMut::with_capacity(first.len() + rest.len());
     whole.extend_from_slice(&first);
     whole.extend_from_slice(&rest);
-    Ok(whole.freeze())
+    Ok((whole.freeze(), share))
 }
 
 #[cfg(test)]
@@ -132,7 +155,7 @@ mod tests {
     #[tokio::test]
     async fn a_body_that_does_not_come_is_not_waited_for() {
         let limit = Duration::from_millis(10);
-        let read = read(Body::new(Silent), 1, limit).await;
+        let read = read(Body::new(Silent), 1, limit, &ByteBudget::new(0)).await;
         assert!(matches!(read, Err(ReadError::TooSlow { .. })));
     }
 
@@ -140,7 +163,26 @@ mod tests {
     async fn a_body_over_the_limit_is_not_kept() {
         let full = || Body::from("12345");
         let second = Duration::from_secs(1);
-        assert!(matches!(read(full(), 4, second).await, Err(ReadError::TooLarge { limit: 4 })));
-        assert_eq!(read(full(), 5, second).await.unwrap(), "12345");
+        let budget = ByteBudget::new(0);
+        let read = |limit| read(full(), limit, second, &budget);
+        assert!(matches!(read(4).await, Err(ReadError::TooLarge { limit: 4 })));
+        assert_eq!(read(5).await.unwrap().0, "12345");
+    }
+
+    #[tokio::test]
+    async fn bodies_that_are_not_small_share_what_there_is() {
+        let budget = ByteBudget::new(10);
+        let of = async |length: usize| {
+            let body = Body::from(vec![b' '; length]);
+            read(body, 2 * FREE_BYTES, Duration::from_secs(1), &budget).await
+        };
+        assert!(matches!(of(FREE_BYTES + 11).await, Err(ReadError::NoMemory)));
+        let (bytes, share) = of(FREE_BYTES + 10).await.unwrap();
+        assert_eq!(bytes.len(), FREE_BYTES + 10);
+        assert!(matches!(of(FREE_BYTES + 1).await, Err(ReadError::NoMemory)));
+        // A small one needs nothing.
+        assert!(of(FREE_BYTES).await.unwrap().1.is_none());
+        drop(share);
+        assert!(of(FREE_BYTES + 1).await.is_ok());
     }
 }

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use ploinky_contract::limits::{FREE_BYTES, RESULT_TURN_BYTES};
 use ploinky_contract::{AgentId, TaskId};
 use ploinky_queue::{
     BadResult, Cancel, Producer, RecordPlace, Request, SubmitError, TaskError, boottime_ns, code,
@@ -12,6 +13,7 @@ use tokio::sync::Notify;
 
 use super::ticket::Ticket;
 use super::waiters::{Due, Told, Waiters};
+use crate::byte_budget::ByteBudget;
 use crate::refusal::Refusal;
 
 /// How long an answer to "is there room on the disk" is good for.
@@ -25,6 +27,8 @@ pub(crate) struct AgentQueue {
     producer: Producer,
     waiters: Mutex<Waiters>,
     room: Mutex<Room>,
+    /// For results that are not small.
+    results: ByteBudget,
     /// The watch sleeps because nobody waits; the next task wakes it.
     parked: AtomicBool,
     /// No new tasks come; the watch ends with the last one.
@@ -40,6 +44,21 @@ pub(super) struct Ended {
     place: Option<RecordPlace>,
 }
 
+/// How many bytes of results were read without a pause.
+#[derive(Debug, Default)]
+struct Turn {
+    bytes: usize,
+}
+
+impl Turn {
+    async fn end_if_long(&mut self) {
+        if RESULT_TURN_BYTES < self.bytes {
+            self.bytes = 0;
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
 #[derive(Debug)]
 struct Room {
     asked_ns: Option<u64>,
@@ -48,13 +67,20 @@ struct Room {
 
 impl AgentQueue {
     /// The queue of `agent` in the directories of `producer`; `place` is the device and inode of `.tasks`.
-    pub(crate) fn new(agent: AgentId, place: (u64, u64), producer: Producer) -> Self {
+    /// Results that are not small are read as far as `results` allows.
+    pub(crate) fn new(
+        agent: AgentId,
+        place: (u64, u64),
+        producer: Producer,
+        results: ByteBudget,
+    ) -> Self {
         Self {
             agent,
             place,
             producer,
             waiters: Mutex::default(),
             room: Mutex::new(Room { asked_ns: None, is_there: true }),
+            results,
             parked: AtomicBool::new(true),
             retired: AtomicBool::new(false),
             wake: Notify::new(),
@@ -127,16 +153,40 @@ impl AgentQueue {
         }
     }
 
+    /// Looks for the results of these tasks and gives those that are to be cleaned up. Between large results
+    /// other requests get their turn.
+    pub(super) async fn look_for(&self, ids: impl IntoIterator<Item = TaskId>) -> Vec<Ended> {
+        let mut ended = Vec::new();
+        let mut turn = Turn::default();
+        for id in ids {
+            ended.extend(self.look(id, &mut turn));
+            turn.end_if_long().await;
+        }
+        ended
+    }
+
     /// Looks for the result of a task and hands it over; if there is one, the task is to be cleaned up.
-    pub(super) fn look(&self, id: TaskId) -> Option<Ended> {
+    fn look(&self, id: TaskId, turn: &mut Turn) -> Option<Ended> {
         if !self.waiters().knows(id) {
             return None;
         }
-        let (told, place) = match self.producer.collect(id) {
-            Ok(None) => return None,
+        let mut share = None;
+        let collected = self.producer.collect_if(id, &mut |bytes| {
+            if FREE_BYTES < bytes {
+                share = self.results.take(bytes);
+                if share.is_none() {
+                    return false;
+                }
+            }
+            turn.bytes += bytes;
+            true
+        });
+        let (told, place) = match collected {
+            // One that is put off is looked for again before long.
+            Ok(None) | Err(BadResult::PutOff { .. }) => return None,
             Ok(Some(outcome)) => {
                 let place = outcome.place();
-                (Told::Outcome(outcome), Some(place))
+                (Told::Outcome { outcome, share }, Some(place))
             }
             Err(trouble @ BadResult::Trouble { .. }) => {
                 self.complain(id, "cannot read the result of a task", &trouble);
@@ -149,14 +199,14 @@ impl AgentQueue {
     }
 
     /// Looks for all results. Used when the kernel lost hints.
-    pub(super) fn look_for_all(&self) -> Vec<Ended> {
+    pub(super) async fn look_for_all(&self) -> Vec<Ended> {
         let all = self.waiters().all();
-        all.into_iter().filter_map(|id| self.look(id)).collect()
+        self.look_for(all).await
     }
 
     /// Looks for the results that should be there by now and ends what time has ended. Gives the tasks that
     /// are to be cleaned up. `down_since_ns` is kept by the caller from one call to the next.
-    pub(super) fn look_for_overdue(&self, down_since_ns: &mut Option<u64>) -> Vec<Ended> {
+    pub(super) async fn look_for_overdue(&self, down_since_ns: &mut Option<u64>) -> Vec<Ended> {
         let now_ns = boottime_ns();
         let overdue = self.waiters().overdue(now_ns);
         if overdue.is_empty() {
@@ -166,10 +216,16 @@ impl AgentQueue {
             _ if self.producer.runner_is_alive() => None,
             known => Some(known.unwrap_or(now_ns)),
         };
-        overdue
-            .into_iter()
-            .filter_map(|id| self.look(id).or_else(|| self.end_if_due(id, now_ns, *down_since_ns)))
-            .collect()
+        let mut ended = Vec::new();
+        let mut turn = Turn::default();
+        for id in overdue {
+            let one = self
+                .look(id, &mut turn)
+                .or_else(|| self.end_if_due(id, now_ns, *down_since_ns, &mut turn));
+            ended.extend(one);
+            turn.end_if_long().await;
+        }
+        ended
     }
 
     /// Removes the files of a task that has ended.
@@ -201,7 +257,13 @@ impl AgentQueue {
         self.wake.notified().await;
     }
 
-    fn end_if_due(&self, id: TaskId, now_ns: u64, down_since_ns: Option<u64>) -> Option<Ended> {
+    fn end_if_due(
+        &self,
+        id: TaskId,
+        now_ns: u64,
+        down_since_ns: Option<u64>,
+        turn: &mut Turn,
+    ) -> Option<Ended> {
         let ended = Some(Ended { id, place: None });
         let due = self.waiters().due(id, now_ns, down_since_ns);
         let (why, told) = match due {
@@ -226,8 +288,14 @@ impl AgentQueue {
                 self.waiters().settle(id, told);
                 ended
             }
-            // The result came just now.
-            Ok(Cancel::Finished) => self.look(id),
+            // The result came just now, or there is no room for it, which has an end, too.
+            Ok(Cancel::Finished) => self.look(id, turn).or_else(|| {
+                if due != Due::Deadline {
+                    return None;
+                }
+                self.waiters().settle(id, told);
+                ended
+            }),
             Ok(Cancel::Asked) => {
                 self.waiters().cancel(id, now_ns, Some(told));
                 None
@@ -260,5 +328,111 @@ impl AgentQueue {
     fn complain(&self, id: TaskId, what: &str, error: &(dyn std::error::Error + 'static)) {
         let cause = ploinky_contract::chain(error);
         tracing::warn!(AGENT = %self.agent, TASK_ID = %id, "{what}: {cause}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::io::Write as _;
+
+    use ploinky_contract::UserId;
+    use ploinky_queue::{Outcome, Submitter, boot_id};
+    use serde_json::value::RawValue;
+    use tempfile::TempDir;
+
+    use super::*;
+
+    struct Scratch {
+        directory: TempDir,
+        queue: Arc<AgentQueue>,
+    }
+
+    impl Scratch {
+        fn new(budget: &ByteBudget) -> Self {
+            let directory = tempfile::tempdir().unwrap();
+            for name in ["requests", "urgent", "responses", "errors", "locks"] {
+                std::fs::create_dir(directory.path().join(name)).unwrap();
+            }
+            let producer = Producer::open(directory.path()).unwrap();
+            let place = producer.place().unwrap();
+            let domain = "a".parse().unwrap();
+            let agent = AgentId::new(&domain, &"/a".parse().unwrap()).unwrap();
+            let queue = Arc::new(AgentQueue::new(agent, place, producer, budget.clone()));
+            Self { directory, queue }
+        }
+
+        /// A task from a second ago, with a result of about `length` bytes.
+        fn answered(&self, number: u8, length: usize, deadline_boot_ns: u64) -> Ticket {
+            let id = TaskId::from_random([number; 16]);
+            let request = Request {
+                id,
+                command: "a".parse().unwrap(),
+                params: vec![value(1)],
+                owner: UserId::internet_user(),
+                seq: boottime_ns() - 1_000_000_000,
+                deadline_boot_ns,
+                boot_id: boot_id().unwrap(),
+                submitter: Submitter { instance: 1, invocation: "0".repeat(32) },
+                attempt: 1,
+            };
+            let ticket = self.queue.submit(&request, Duration::from_secs(1)).unwrap();
+            File::create(self.directory.path().join("responses").join(id.as_str()))
+                .and_then(|mut file| file.write_all(&Outcome::encode_response(id, &value(length))))
+                .unwrap();
+            ticket
+        }
+
+        async fn look(&self) -> usize {
+            let ended = self.queue.look_for_overdue(&mut None).await;
+            let count = ended.len();
+            for task in ended {
+                self.queue.clean(task);
+            }
+            count
+        }
+    }
+
+    fn value(length: usize) -> Box<RawValue> {
+        RawValue::from_string(format!("\"{}\"", "x".repeat(length))).unwrap()
+    }
+
+    #[tokio::test]
+    async fn large_results_wait_on_the_disk_while_there_is_no_memory() {
+        let budget = ByteBudget::new(FREE_BYTES * 3);
+        let scratch = Scratch::new(&budget);
+        let first = scratch.answered(1, FREE_BYTES * 2, u64::MAX);
+        assert_eq!(scratch.look().await, 1);
+        let (_outcome, share) = first.wait().await.unwrap();
+        let second = scratch.answered(2, FREE_BYTES * 2, u64::MAX);
+        let small = scratch.answered(3, 10, u64::MAX);
+        let late = scratch.answered(4, FREE_BYTES * 2, boottime_ns());
+        // The small one, and the one whose time is over.
+        assert_eq!(scratch.look().await, 2);
+        assert!(small.wait().await.unwrap().1.is_none());
+        assert!(matches!(late.wait().await, Err(Refusal::Deadline(_))));
+        assert_eq!(scratch.look().await, 0);
+        drop(share);
+        assert_eq!(scratch.look().await, 1);
+        assert!(second.wait().await.unwrap().1.is_some());
+        assert!(budget.take(FREE_BYTES * 3).is_some());
+    }
+
+    #[tokio::test]
+    async fn others_get_their_turn_between_large_results() {
+        let scratch = Scratch::new(&ByteBudget::new(usize::MAX));
+        let tickets: Vec<_> =
+            (1..=4).map(|number| scratch.answered(number, RESULT_TURN_BYTES, u64::MAX)).collect();
+        let turns = async {
+            let mut turns = 0;
+            for _ in 0..tickets.len() {
+                tokio::task::yield_now().await;
+                turns += usize::from(!scratch.queue.park());
+            }
+            turns
+        };
+        // Without a pause all would have ended before the first turn.
+        let (ended, turns) = tokio::join!(scratch.look(), turns);
+        assert_eq!((ended, turns), (4, 3));
     }
 }

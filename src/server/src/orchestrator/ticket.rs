@@ -9,6 +9,7 @@ use tokio::sync::oneshot;
 
 use super::agent_queue::AgentQueue;
 use super::waiters::Told;
+use crate::byte_budget::ByteShare;
 use crate::refusal::Refusal;
 
 /// A task that was submitted. Must be waited for; dropping it (the client went away) cancels the task.
@@ -35,10 +36,11 @@ impl Ticket {
         self.id
     }
 
-    /// Waits for the outcome; the watch of the queue bounds the time.
-    pub(crate) async fn wait(mut self) -> Result<Outcome, Refusal> {
+    /// Waits for the outcome; the watch of the queue bounds the time. The share is to be kept as long as the
+    /// outcome or a copy of it.
+    pub(crate) async fn wait(mut self) -> Result<(Outcome, Option<ByteShare>), Refusal> {
         match (&mut self.told).await {
-            Ok(Told::Outcome(outcome)) => Ok(outcome),
+            Ok(Told::Outcome { outcome, share }) => Ok((outcome, share)),
             Ok(Told::BadResult(bad)) => Err(Refusal::BadResult(bad)),
             Ok(Told::Deadline) => Err(Refusal::Deadline(self.timeout)),
             Ok(Told::AgentDown) => Err(Refusal::AgentDown),

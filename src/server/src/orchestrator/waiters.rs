@@ -8,11 +8,18 @@ use ploinky_contract::limits::{AGENT_DOWN_GRACE, CANCEL_GRACE, IN_FLIGHT_PER_AGE
 use ploinky_queue::{BadResult, Outcome};
 use tokio::sync::oneshot;
 
+use crate::byte_budget::ByteShare;
+
 /// What a waiting request is told.
 #[derive(Debug)]
 pub(super) enum Told {
     /// The agent's answer.
-    Outcome(Outcome),
+    Outcome {
+        /// The answer.
+        outcome: Outcome,
+        /// Its part of the memory for results, if it is not small.
+        share: Option<ByteShare>,
+    },
     /// The agent's answer is none.
     BadResult(BadResult),
     /// There was none in time.

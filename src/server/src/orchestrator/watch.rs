@@ -41,14 +41,14 @@ pub(crate) async fn watch(queue: Arc<AgentQueue>, results: ResultWatch) {
         let ended = tokio::select! {
             is_complete = read_hints(hints.as_mut(), &mut named) => {
                 if is_complete {
-                    named.drain(..).filter_map(|id| queue.look(id)).collect()
+                    queue.look_for(named.drain(..)).await
                 } else {
                     named.clear();
-                    queue.look_for_all()
+                    queue.look_for_all().await
                 }
             }
             _ = looks.tick(), if !parked => {
-                let ended = queue.look_for_overdue(&mut down_since_ns);
+                let ended = queue.look_for_overdue(&mut down_since_ns).await;
                 parked = queue.park();
                 ended
             }

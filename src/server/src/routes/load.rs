@@ -14,6 +14,7 @@ use ploinky_contract::{
 use ploinky_queue::{OpenError, Producer, ResultWatch};
 
 use super::{Routes, Target};
+use crate::byte_budget::ByteBudget;
 use crate::orchestrator::{Agent, AgentQueue};
 use crate::static_files::Site;
 
@@ -79,11 +80,16 @@ enum DeploymentError {
     Watch(#[source] io::Error),
 }
 
-/// Reads everything anew. Queues whose directory is still the same are taken over from `previous`.
+/// Reads everything anew. Queues whose directory is still the same are taken over from `previous`; new ones
+/// read results as far as `results` allows.
 ///
 /// # Errors
 /// When `config.json` cannot be read or is refused. A host without the file has no deployments.
-pub(crate) fn load(state: &StateDir, previous: &Routes) -> Result<Loaded, LoadError> {
+pub(crate) fn load(
+    state: &StateDir,
+    previous: &Routes,
+    results: &ByteBudget,
+) -> Result<Loaded, LoadError> {
     let path = state.config();
     let config = match read_bounded(&path, CONFIG_MAX_BYTES) {
         Ok(text) => Config::parse(&text).map_err(|source| LoadError::Config { path, source })?,
@@ -99,7 +105,8 @@ pub(crate) fn load(state: &StateDir, previous: &Routes) -> Result<Loaded, LoadEr
         config.domains.iter().any(|domain| domain.name == deployment.domain && !domain.enabled)
     };
     for deployment in config.deployments.iter().filter(|d| d.enabled && !is_disabled(d)) {
-        let target = target(state, deployment, previous, &mut loaded.opened).unwrap_or_else(|e| {
+        let found = target(state, deployment, previous, results, &mut loaded.opened);
+        let target = found.unwrap_or_else(|e| {
             loaded.complaints.push(Complaint {
                 place: format!("{}{}", deployment.domain, deployment.path),
                 reason: ploinky_contract::chain(&e),
@@ -115,6 +122,7 @@ fn target(
     state: &StateDir,
     deployment: &Deployment,
     previous: &Routes,
+    results: &ByteBudget,
     opened: &mut Vec<(Arc<AgentQueue>, ResultWatch)>,
 ) -> Result<Target, DeploymentError> {
     if deployment.stopped {
@@ -127,7 +135,7 @@ fn target(
         }
         (Service::Container(container), false) => {
             let id = deployment.id().map_err(DeploymentError::Id)?;
-            let queue = queue(&directory, &id, previous, opened)?;
+            let queue = queue(&directory, &id, previous, results, opened)?;
             let commands = container.commands.into_keys().collect();
             Ok(Target::Agent(Arc::new(Agent::new(id, commands, container.timeout, queue))))
         }
@@ -150,6 +158,7 @@ fn queue(
     directory: &AgentDir,
     id: &AgentId,
     previous: &Routes,
+    results: &ByteBudget,
     opened: &mut Vec<(Arc<AgentQueue>, ResultWatch)>,
 ) -> Result<Arc<AgentQueue>, DeploymentError> {
     let tasks = directory.tasks();
@@ -162,9 +171,9 @@ fn queue(
     let producer = Producer::open(&tasks).map_err(DeploymentError::Open)?;
     // Not that of the path: it may be another directory by now.
     let place = producer.place().map_err(DeploymentError::Stat)?;
-    let results = producer.watch().map_err(DeploymentError::Watch)?;
-    let queue = Arc::new(AgentQueue::new(id.clone(), place, producer));
-    opened.push((Arc::clone(&queue), results));
+    let watch = producer.watch().map_err(DeploymentError::Watch)?;
+    let queue = Arc::new(AgentQueue::new(id.clone(), place, producer, results.clone()));
+    opened.push((Arc::clone(&queue), watch));
     Ok(queue)
 }
 

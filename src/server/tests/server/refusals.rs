@@ -1,7 +1,10 @@
 //! Requests that are refused before anything is written.
 
-use ploinky_contract::limits::{IN_FLIGHT_PER_AGENT, REQUEST_MAX_BYTES};
+use ploinky_contract::limits::{
+    BODIES_MAX_BYTES, FREE_BYTES, IN_FLIGHT_PER_AGENT, REQUEST_MAX_BYTES,
+};
 
+use crate::agent::Agent;
 use crate::client::{Client, call, call_text, exchange};
 use crate::host::{Host, eventually, queue_files};
 
@@ -124,6 +127,35 @@ fn a_body_over_the_limit_is_refused_while_it_comes() {
     }
     assert_eq!(client.reply().failure(), (413, "BODY_TOO_LARGE".to_owned()));
     assert_eq!(queue_files(&directory.tasks()), [""; 0]);
+}
+
+#[test]
+fn bodies_take_no_more_memory_than_there_is() {
+    let (host, directory) = Host::with_agent(30);
+    let server = host.start();
+    let _agent = Agent::start(&directory.tasks());
+    let large = format!(r#"{{"command":"echo"{}}}"#, " ".repeat(REQUEST_MAX_BYTES - 100));
+    let whole = call_text("/a", &large);
+    let (unfinished, _rest) = whole.split_at(REQUEST_MAX_BYTES - 100);
+    let mut waiting = Vec::new();
+    let mut wait = || {
+        let mut client = Client::connect(server.address);
+        client.try_send(unfinished.as_bytes());
+        waiting.push(client);
+    };
+    for _ in 0..BODIES_MAX_BYTES / (REQUEST_MAX_BYTES - FREE_BYTES) {
+        wait();
+    }
+    eventually("there is no memory left", || {
+        wait();
+        call(server.address, "/a", &large).status == 503
+    });
+    let reply = call(server.address, "/a", &large);
+    assert_eq!(reply.failure(), (503, "UNAVAILABLE".to_owned()));
+    assert_eq!(reply.header("retry-after"), Some("1"));
+    assert_eq!(call(server.address, "/a", r#"{"command":"echo"}"#).status, 200);
+    drop(waiting);
+    eventually("the memory is back", || call(server.address, "/a", &large).status == 200);
 }
 
 #[test]
