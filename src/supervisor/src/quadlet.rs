@@ -4,7 +4,7 @@
 //! Bounds on memory, processor and processes are systemd's: Quadlet runs the container in the cgroup of its
 //! unit, and `Memory=` came with Podman 5.5 only.
 
-use ploinky_contract::limits::{START_TIMEOUT, UID_RANGE_SIZE};
+use ploinky_contract::limits::{START_TIMEOUT, STOP_TIMEOUT, UID_RANGE_SIZE};
 use ploinky_contract::paths::{
     AGENT_CORE, AgentDir, CONTAINER_AGENT_CORE, CONTAINER_CODE, CONTAINER_MANIFEST, CONTAINER_TASKS,
 };
@@ -191,7 +191,7 @@ impl AgentUnit<'_> {
         // A program that ends on SIGTERM did what it was asked.
         unit.fixed("SuccessExitStatus", "143");
         unit.set("TimeoutStartSec", &START_TIMEOUT.as_secs().to_string())?;
-        unit.fixed("TimeoutStopSec", "30");
+        unit.set("TimeoutStopSec", &STOP_TIMEOUT.as_secs().to_string())?;
         let memory = memory_bytes.unwrap_or(MEMORY_DEFAULT_BYTES);
         unit.set("MemoryMax", &memory.to_string())?;
         unit.fixed("MemorySwapMax", "0");

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use futures_util::future::BoxFuture;
-use ploinky_contract::limits::{RELOAD_INTERVAL, START_TIMEOUT};
+use ploinky_contract::limits::{RELOAD_INTERVAL, START_TIMEOUT, STOP_TIMEOUT};
 use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout};
 use zbus::names::InterfaceName;
@@ -17,8 +17,10 @@ use super::{Job, Systemd, SystemdError, UnitState};
 const CALL_LIMIT: Duration = Duration::from_secs(15);
 /// Time for a reload: all generators run, and jobs of others may be before it.
 const RELOAD_LIMIT: Duration = Duration::from_secs(60);
-/// Time for a job: a little more than the unit has by its own settings, so that systemd's word comes first.
-const JOB_LIMIT: Duration = Duration::from_secs(START_TIMEOUT.as_secs() + 15);
+/// Time for a job: a little more than a restart has by the unit's own settings, so that systemd's word comes
+/// first.
+const JOB_LIMIT: Duration =
+    Duration::from_secs(START_TIMEOUT.as_secs() + STOP_TIMEOUT.as_secs() + 15);
 /// systemd's mark for a number that it does not count on this host.
 const UNSET: u64 = u64::MAX;
 
