@@ -109,7 +109,9 @@ impl Runner {
                         Said::Error(error) => self.fail(claim, &error),
                     }
                     if is_followed {
-                        log::event("a worker wrote more than one line for one task");
+                        log::event(
+                            "a worker wrote more than one line for one task, or did not read it to its end",
+                        );
                         worker.retire(None);
                     } else {
                         pool.give_back(worker);

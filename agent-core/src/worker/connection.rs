@@ -39,7 +39,8 @@ pub(crate) enum Answer<'a> {
     Said {
         /// What it says.
         said: Said<'a>,
-        /// More bytes followed: the worker does not keep the protocol and may take no other task.
+        /// More bytes followed, or a part of the task is unread: the worker does not keep the protocol and may
+        /// take no other task.
         is_followed: bool,
     },
     /// The worker ended before any byte of the task went to it.
@@ -93,7 +94,11 @@ impl Connection {
                     if let Some(length) = self.answer.iter().position(|b| *b == b'\n') {
                         let line = self.answer.get(..length).unwrap_or_default();
                         return Ok(match say(line, claim.id()) {
-                            Ok(said) => Answer::Said { said, is_followed: length + 1 != seen },
+                            // Half a request in the pipe would be the start of the next one.
+                            Ok(said) => Answer::Said {
+                                said,
+                                is_followed: length + 1 != seen || !end.is_empty(),
+                            },
                             Err(why) => Answer::Bad(why),
                         });
                     }

@@ -72,6 +72,26 @@ fn a_second_line_is_not_taken_for_the_next_answer() {
 }
 
 #[test]
+fn an_answer_before_the_end_of_the_request_spoils_no_other_task() {
+    let mut agent = Agent::prepare(
+        r#""commands":{"run":"worker"},"worker":{"command":"worker.sh","processes":1}"#,
+    );
+    // Reads the id and not the rest, which is more than a pipe holds.
+    agent.put(
+        "worker.sh",
+        r#"while head=$(head -c 60) && [ -n "$head" ]; do
+            id=${head#*'"id":"'}; id=${id%%'"'*}
+            printf '{"id":"%s","response":1}\n' "$id"
+        done"#,
+    );
+    agent.start();
+    let long = format!("\"{}\"", "x".repeat(200_000));
+    for _ in 0..3 {
+        assert_eq!(agent.call(&[&long]), "1");
+    }
+}
+
+#[test]
 fn a_worker_that_dies_fails_its_task_only() {
     let agent =
         Agent::with_worker(&format!("[ -e again ] || {{ touch again; exit 7; }}; {ANSWER}"));
