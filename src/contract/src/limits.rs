@@ -52,8 +52,8 @@ pub const BODIES_MAX_BYTES: usize = 64 * 1024 * 1024;
 /// Bytes of all results longer than [`FREE_BYTES`] that one worker holds until their clients took them; the
 /// others wait on the disk. A quarter of `MemoryMax=` of its unit.
 pub const RESULTS_MAX_BYTES: usize = 128 * 1024 * 1024;
-/// Bytes of results that are read one after the other before other requests get their turn: parsing them
-/// takes about a millisecond.
+/// Bytes of results that are read one after the other before other requests get their turn: they are parsed
+/// on the event loop.
 pub const RESULT_TURN_BYTES: usize = 256 * 1024;
 /// Levels of nesting of a request or result; `serde_json` alone stops at 128, or never for text it only skips.
 pub const JSON_DEPTH_MAX: usize = 64;
