@@ -15,7 +15,7 @@ use crate::failure::{Failure, Stop};
 use crate::machine::Machine;
 use crate::output::{Output, Tone, WriteError};
 use crate::place::{AgentArgument, Place, resolve};
-use crate::report::State;
+use crate::report::{AgentReport, State};
 use crate::supervisor::{Change, Supervisor};
 use crate::words::{self, printable};
 
@@ -80,6 +80,29 @@ pub(crate) fn uptime(agent: &AgentStatus, now_usec: u64) -> Option<String> {
 struct Row {
     state: State,
     cells: Vec<String>,
+}
+
+/// Prints agents in the order of their places, each by `row`; hands them back if that was a table.
+fn show(
+    mut agents: Vec<AgentStatus>,
+    headings: &[&str],
+    row: fn(&AgentStatus, u64) -> Row,
+    machine: &dyn Machine,
+    output: &mut Output<'_>,
+) -> Result<Option<Vec<AgentStatus>>, Stop> {
+    agents.sort_by(|a, b| (&a.domain, &a.path).cmp(&(&b.domain, &b.path)));
+    if output.json {
+        let reports: Vec<AgentReport> = agents.into_iter().map(AgentReport::from).collect();
+        output.value(&reports)?;
+        return Ok(None);
+    }
+    if agents.is_empty() {
+        output.err.line("nothing is deployed")?;
+        return Ok(None);
+    }
+    let rows: Vec<Row> = agents.iter().map(|agent| row(agent, machine.now_usec())).collect();
+    table(headings, &rows, output)?;
+    Ok(Some(agents))
 }
 
 /// Prints a table without lines; the column headed `STATE` has colours where they are shown.

@@ -2,11 +2,11 @@
 
 use ploinky_control::AgentStatus;
 
-use super::{Row, cell, table, uptime};
+use super::{Row, cell, show, uptime};
 use crate::failure::{Failure, Stop};
 use crate::machine::Machine;
 use crate::output::Output;
-use crate::report::{AgentReport, State};
+use crate::report::State;
 
 const HEADINGS: [&str; 7] = ["DOMAIN", "PATH", "AGENT", "STATE", "HEALTH", "RESTARTS", "UPTIME"];
 
@@ -16,17 +16,7 @@ pub(crate) fn run(machine: &dyn Machine, output: &mut Output<'_>) -> Result<(), 
         .supervisor()
         .and_then(|supervisor| supervisor.status())
         .map_err(|e| Failure::of_control("cannot list the agents", &e))?;
-    let mut agents = host.agents;
-    agents.sort_by(|a, b| (&a.domain, &a.path).cmp(&(&b.domain, &b.path)));
-    if output.json {
-        let reports: Vec<AgentReport> = agents.into_iter().map(AgentReport::from).collect();
-        return Ok(output.value(&reports)?);
-    }
-    if agents.is_empty() {
-        return Ok(output.err.line("nothing is deployed")?);
-    }
-    let rows: Vec<Row> = agents.iter().map(|agent| row(agent, machine.now_usec())).collect();
-    Ok(table(&HEADINGS, &rows, output)?)
+    show(host.agents, &HEADINGS, row, machine, output).map(drop)
 }
 
 fn row(agent: &AgentStatus, now_usec: u64) -> Row {

@@ -4,7 +4,7 @@ use clap::Args;
 use ploinky_contract::limits::UID_RANGE_SIZE;
 use ploinky_control::{AgentStatus, ControlError};
 
-use super::{Row, cell, find, table, uptime};
+use super::{Row, cell, find, show, uptime};
 use crate::failure::{Failure, Stop};
 use crate::machine::Machine;
 use crate::output::{Output, Tone, WriteError};
@@ -66,16 +66,7 @@ fn all(machine: &dyn Machine, output: &mut Output<'_>) -> Result<(), Stop> {
             Err(e) => return Err(failed(&e).into()),
         }
     }
-    agents.sort_by(|a, b| (&a.domain, &a.path).cmp(&(&b.domain, &b.path)));
-    if output.json {
-        let reports: Vec<AgentReport> = agents.into_iter().map(AgentReport::from).collect();
-        return Ok(output.value(&reports)?);
-    }
-    if agents.is_empty() {
-        return Ok(output.err.line("nothing is deployed")?);
-    }
-    let rows: Vec<Row> = agents.iter().map(|agent| row(agent, machine.now_usec())).collect();
-    table(&HEADINGS, &rows, output)?;
+    let Some(agents) = show(agents, &HEADINGS, row, machine, output)? else { return Ok(()) };
     for agent in &agents {
         if let Some(problem) = &agent.problem {
             let label = format!("{}{}: ", agent.domain, agent.path);
