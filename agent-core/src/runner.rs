@@ -44,7 +44,7 @@ impl Runner {
         let handlers = container
             .commands
             .iter()
-            .map(|(name, handler)| (name.as_str().to_owned(), handler.clone()))
+            .map(|(name, command)| (name.as_str().to_owned(), command.handler.clone()))
             .collect();
         Self { consumer, inbox, handlers, pool, code_path }
     }

@@ -5,8 +5,11 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use crate::json::{self, Located};
-use crate::limits::{CONFIG_MAX_BYTES, DEPLOYMENTS_MAX, WORKERS_MAX};
-use crate::{AgentId, AgentName, DeployPath, Domain};
+use crate::limits::{
+    CONFIG_MAX_BYTES, DEAD_TASK_RETENTION_DEFAULT, DEPLOYMENTS_MAX, TASK_RETENTION_DEFAULT,
+    TASK_RETENTION_MAX, WORKERS_MAX,
+};
+use crate::{AgentId, AgentName, CallbackOrigin, DeployPath, Domain};
 
 /// What should run, and where it answers.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -86,6 +89,14 @@ pub struct Settings {
     pub workers_count: WorkersCount,
     /// Days that metrics are kept.
     pub metrics_retention: u16,
+    /// Seconds that the outcome of an accepted task is kept.
+    pub task_retention: u64,
+    /// Seconds that a task is kept that failed after its last retry.
+    pub dead_task_retention: u64,
+    /// Where outcomes may be posted to: `https://host`, `http://host` or either with a port. Empty: a task that
+    /// asks for a callback is refused.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub callback_origins: Vec<CallbackOrigin>,
 }
 
 /// How many instances start.
@@ -118,7 +129,14 @@ impl Default for Config {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { port: 8000, workers_count: WorkersCount::Auto, metrics_retention: 7 }
+        Self {
+            port: 8000,
+            workers_count: WorkersCount::Auto,
+            metrics_retention: 7,
+            task_retention: TASK_RETENTION_DEFAULT.as_secs(),
+            dead_task_retention: DEAD_TASK_RETENTION_DEFAULT.as_secs(),
+            callback_origins: Vec::new(),
+        }
     }
 }
 
@@ -206,6 +224,16 @@ impl Config {
                 "settings.port".to_owned(),
                 "0 is not in the range 1 to 65535".to_owned(),
             ));
+        }
+        for (name, seconds) in [
+            ("taskRetention", settings.task_retention),
+            ("deadTaskRetention", settings.dead_task_retention),
+        ] {
+            let most = TASK_RETENTION_MAX.as_secs();
+            if !(1..=most).contains(&seconds) {
+                let reason = format!("{seconds} is not in the range 1 to {most} seconds");
+                return Err(at(format!("settings.{name}"), reason));
+            }
         }
         if let WorkersCount::Fixed(count) = settings.workers_count
             && !(1..=WORKERS_MAX).contains(&count)
@@ -323,6 +351,15 @@ mod tests {
             (
                 r#"{"domains":[],"deployments":[],"settings":{"port":0}}"#.to_owned(),
                 "`settings.port`: 0 is not",
+            ),
+            (
+                r#"{"domains":[],"deployments":[],"settings":{"taskRetention":0}}"#.to_owned(),
+                "`settings.taskRetention`: 0 is not in the range 1 to 2592000 seconds",
+            ),
+            (
+                r#"{"domains":[],"deployments":[],"settings":{"callbackOrigins":["x"]}}"#
+                    .to_owned(),
+                "`settings.callbackOrigins[0]`: `x` is not an origin",
             ),
             (
                 r#"{"domains":[],"deployments":[],"settings":{"port":65536}}"#.to_owned(),

@@ -5,6 +5,7 @@
 
 mod agent_id;
 mod agent_name;
+mod callback_origin;
 mod chain;
 mod command_name;
 mod config;
@@ -16,11 +17,13 @@ mod json;
 pub mod limits;
 mod manifest;
 pub mod paths;
+mod task_document;
 mod task_id;
 mod user_id;
 
 pub use agent_id::{AgentId, InvalidAgentId};
 pub use agent_name::{AgentName, InvalidAgentName};
+pub use callback_origin::{CallbackOrigin, InvalidCallbackOrigin};
 pub use chain::chain;
 pub use command_name::{CommandName, InvalidCommandName};
 pub use config::{
@@ -31,8 +34,9 @@ pub use domain::{Domain, InvalidDomain};
 pub use image::{ImageName, InvalidImageName};
 pub use json::{TooDeep, check_depth, is_object};
 pub use manifest::{
-    Container, Handler, Health, Manifest, ManifestError, Resources, Service, Worker,
+    Command, Container, Handler, Health, Manifest, ManifestError, Resources, Retry, Service, Worker,
 };
+pub use task_document::{ErrorDocument, FileDocument, TaskDocument, TaskPage, TaskState};
 pub use task_id::{InvalidTaskId, TaskId};
 pub use user_id::{InvalidUserId, UserId};
 

@@ -62,8 +62,76 @@ pub const PARAMS_MAX: usize = 1024;
 
 /// Time that a task has if the manifest does not say `timeout`.
 pub const TASK_TIMEOUT_DEFAULT: Duration = Duration::from_secs(30);
-/// Longest `timeout` of a manifest; a longer task should not hold a connection.
-pub const TASK_TIMEOUT_MAX: Duration = Duration::from_secs(300);
+/// Longest `timeout` of a manifest: one day for one run.
+pub const TASK_TIMEOUT_MAX: Duration = Duration::from_secs(86_400);
+/// Longest time that a call is waited for; a longer task should not hold a connection. Ask for it with
+/// `Prefer: respond-async`.
+pub const SYNC_TIMEOUT_MAX: Duration = Duration::from_secs(300);
+/// Longest `wait=` of a `Prefer` header.
+pub const PREFER_WAIT_MAX: Duration = Duration::from_secs(60);
+/// Time from its acceptance that a task has to come to its end, all runs and waits together, if the client
+/// does not say `Task-Deadline`.
+pub const TASK_DEADLINE_DEFAULT: Duration = Duration::from_secs(24 * 3600);
+/// Longest `Task-Deadline`.
+pub const TASK_DEADLINE_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
+/// How long the outcome of an accepted task is kept if `settings.taskRetention` does not say otherwise.
+pub const TASK_RETENTION_DEFAULT: Duration = Duration::from_secs(3600);
+/// Longest `settings.taskRetention`.
+pub const TASK_RETENTION_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
+/// How long a task that failed after its last retry is kept if `settings.deadTaskRetention` does not say
+/// otherwise.
+pub const DEAD_TASK_RETENTION_DEFAULT: Duration = Duration::from_secs(7 * 24 * 3600);
+/// Accepted tasks of one agent, waiting or kept; beyond it 429. Each is two small files.
+pub const ACCEPTED_PER_AGENT: usize = 200_000;
+/// Accepted tasks of one user with one agent that wait or run; beyond it 429, so that one user cannot take the
+/// whole queue.
+pub const ACCEPTED_PER_USER: usize = 100_000;
+/// Requests that one group commit makes durable together.
+pub const COMMIT_BATCH: usize = 256;
+/// Requests that wait for the next group commit of one agent; beyond it 503.
+pub const COMMIT_WAITING: usize = 1024;
+/// Tasks of one page of `GET /tasks` at most.
+pub const TASKS_PAGE_MAX: usize = 1000;
+/// Tasks of one page of `GET /tasks` if the client does not say `limit`.
+pub const TASKS_PAGE_DEFAULT: usize = 100;
+/// Bytes of an `Idempotency-Key` (draft-ietf-httpapi-idempotency-key-header does not say).
+pub const IDEMPOTENCY_KEY_MAX_BYTES: usize = 255;
+/// Bytes of a callback URL.
+pub const CALLBACK_URL_MAX_BYTES: usize = 2048;
+/// Urgencies of a task, 0 first (RFC 9218).
+pub const URGENCY_MAX: u8 = 7;
+/// Urgency of a task that does not say (RFC 9218).
+pub const URGENCY_DEFAULT: u8 = 3;
+/// Most runs of one task.
+pub const RETRY_ATTEMPTS_MAX: u16 = 100;
+/// Shortest `backoff`.
+pub const RETRY_BACKOFF_MIN: Duration = Duration::from_millis(10);
+/// `backoff` if the manifest does not say.
+pub const RETRY_BACKOFF_DEFAULT: Duration = Duration::from_secs(1);
+/// `maxBackoff` if the manifest does not say.
+pub const RETRY_BACKOFF_MAX_DEFAULT: Duration = Duration::from_secs(300);
+/// Longest `backoff` and `maxBackoff`.
+pub const RETRY_BACKOFF_MAX: Duration = Duration::from_secs(86_400);
+/// Bytes of a progress note.
+pub const PROGRESS_MAX_BYTES: usize = 4096;
+/// Shortest time between two progress notes of one task that are written; the last one of a run always is.
+pub const PROGRESS_INTERVAL: Duration = Duration::from_millis(200);
+/// Bytes of all files of one upload if the manifest does not say `uploads.max`.
+pub const UPLOAD_DEFAULT_BYTES: u64 = 100 << 20;
+/// Files of one upload.
+pub const UPLOAD_FILES_MAX: usize = 16;
+/// Bytes of one form field of an upload that is no file.
+pub const UPLOAD_FIELD_MAX_BYTES: usize = 256 * 1024;
+/// How long an upload may bring nothing before it is given up.
+pub const UPLOAD_STALL: Duration = Duration::from_secs(60);
+/// Uploads that one worker takes at once.
+pub const UPLOADS_AT_ONCE: usize = 32;
+/// Streams (`subscribe`) of one worker at once.
+pub const STREAMS_AT_ONCE: usize = 512;
+/// Bytes of one line of a stream.
+pub const STREAM_LINE_MAX_BYTES: usize = 64 * 1024;
+/// Time without a line after which a stream sends a comment, so that proxies keep it open.
+pub const STREAM_KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// Handlers that run at once if the manifest does not say `concurrency`.
 pub const CONCURRENCY_DEFAULT: u16 = 4;
 /// Most handlers that run at once in one container.

@@ -3,6 +3,7 @@
 //! The text becomes a [`Raw`] that knows every key, then a [`Manifest`] without options that mean "default".
 
 mod raw;
+mod raw_command;
 mod rules;
 
 use std::collections::BTreeMap;
@@ -15,8 +16,8 @@ use crate::{AgentName, CommandName, ImageName};
 use raw::Raw;
 
 /// Keys of the contract that this version does not carry out; taking them silently would be a lie.
-const NOT_YET: [&str; 9] =
-    ["install", "update", "replicas", "retry", "volumes", "secrets", "network", "idle", "public"];
+const NOT_YET: [&str; 8] =
+    ["install", "update", "replicas", "volumes", "secrets", "network", "idle", "public"];
 
 /// An agent as it will be run.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -48,8 +49,8 @@ pub struct Container {
     pub image: ImageName,
     /// Words of the container's main process; `None` is `agent-core`.
     pub run: Option<Vec<String>>,
-    /// What each command starts.
-    pub commands: BTreeMap<CommandName, Handler>,
+    /// What each command starts, and under which rules.
+    pub commands: BTreeMap<CommandName, Command>,
     /// The persistent handler.
     pub worker: Option<Worker>,
     /// Environment of every handler.
@@ -58,10 +59,41 @@ pub struct Container {
     pub health: Health,
     /// Bounds that the kernel enforces.
     pub resources: Resources,
-    /// Time that a task has, queueing included.
+    /// Time that one run of a task has, if the command does not say otherwise. A call that is waited for has
+    /// it from its submission on, at most [`SYNC_TIMEOUT_MAX`](crate::limits::SYNC_TIMEOUT_MAX).
     pub timeout: Duration,
     /// Handlers that run at once.
     pub concurrency: u16,
+    /// How a task that was accepted with 202 is run again, if the command does not say otherwise.
+    pub retry: Option<Retry>,
+    /// Bytes of all files of one upload together.
+    pub upload_max_bytes: u64,
+}
+
+/// A command: what it starts, and where it differs from the agent.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Command {
+    /// What it starts.
+    pub handler: Handler,
+    /// Time that one run has.
+    pub timeout: Option<Duration>,
+    /// Runs of this command at once; never more than the agent's.
+    pub concurrency: Option<u16>,
+    /// How a task that was accepted with 202 is run again.
+    pub retry: Option<Retry>,
+}
+
+/// How a task that failed is run again: at least once instead of at most once. Only tasks that were accepted
+/// with 202 are; a call that is waited for is the caller's to repeat.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Retry {
+    /// Runs at most, the first one included; 2 or more.
+    pub attempts: u16,
+    /// Longest wait before the second run; each further one may be twice as long. The wait is drawn at random
+    /// between nothing and that, so that tasks that failed together do not come back together.
+    pub backoff: Duration,
+    /// Longest wait before any run.
+    pub backoff_max: Duration,
 }
 
 /// What a command starts.
@@ -134,6 +166,26 @@ pub enum ManifestError {
         reason: String,
     },
 }
+
+impl Command {
+    /// A command without rules of its own.
+    pub fn plain(handler: Handler) -> Self {
+        Self { handler, timeout: None, concurrency: None, retry: None }
+    }
+}
+
+impl Container {
+    /// Time that one run of `command` has.
+    pub fn timeout_of(&self, command: &Command) -> Duration {
+        command.timeout.unwrap_or(self.timeout)
+    }
+
+    /// How a task of `command` is run again.
+    pub fn retry_of(&self, command: &Command) -> Option<Retry> {
+        command.retry.or(self.retry)
+    }
+}
+
 impl Manifest {
     /// Parses and checks the text of a `manifest.json`.
     ///
@@ -168,7 +220,7 @@ impl Manifest {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::limits::{CONCURRENCY_DEFAULT, TASK_TIMEOUT_DEFAULT};
+    use crate::limits::{CONCURRENCY_DEFAULT, RETRY_BACKOFF_MAX_DEFAULT, TASK_TIMEOUT_DEFAULT};
 
     fn refused(text: &str) -> String {
         Manifest::parse(text.as_bytes()).unwrap_err().to_string()
@@ -232,9 +284,17 @@ mod tests {
             ),
             (
                 r#"{"name":"a","container":"x","timeout":0}"#,
-                "`timeout`: 0 is not in the range 1 to 300",
+                "`timeout`: 0 is not in the range 1 to 86400",
             ),
-            (r#"{"name":"a","container":"x","timeout":301}"#, "`timeout`: 301 is not in the range"),
+            (
+                r#"{"name":"a","container":"x","timeout":86401}"#,
+                "`timeout`: 86401 is not in the range",
+            ),
+            (r#"{"name":"a","container":"x","uploads":{"max":"0"}}"#, "`uploads.max`: `0`"),
+            (
+                r#"{"name":"a","container":"x","env":{"TASK_PROGRESS":"c"}}"#,
+                "`env.TASK_PROGRESS`: is set by Ploinky",
+            ),
             (r#"{"name":"a","container":"x","concurrency":-1}"#, "`concurrency`: invalid value"),
         ] {
             let found = refused(text);
@@ -245,20 +305,70 @@ mod tests {
     }
 
     #[test]
+    fn rules_of_retries_and_commands_are_checked() {
+        for (text, expected) in [
+            (
+                r#"{"name":"a","container":"x","retry":{"attempts":1}}"#,
+                "`retry.attempts`: 1 is not in the range 2 to 100; the first run counts",
+            ),
+            (
+                r#"{"name":"a","container":"x","retry":{"attempts":2,"backoff":0.001}}"#,
+                "`retry.backoff`: 0.001 is not in the range 0.01 to 86400 seconds",
+            ),
+            (
+                r#"{"name":"a","container":"x","retry":{"attempts":2,"backoff":-1}}"#,
+                "`retry.backoff`: -1 is not in the range",
+            ),
+            (
+                r#"{"name":"a","container":"x","retry":{"attempts":2,"backoff":9,"maxBackoff":8}}"#,
+                "`retry.maxBackoff`: is shorter than `retry.backoff`",
+            ),
+            (
+                r#"{"name":"a","container":"x","commands":{"b":{"run":"c","retries":1}}}"#,
+                "`commands.b.retries`: unknown field `retries`",
+            ),
+            (
+                r#"{"name":"a","container":"x","commands":{"b":{"timeout":1}}}"#,
+                "`commands.b`: missing field `run`",
+            ),
+            (
+                r#"{"name":"a","container":"x","commands":{"b":{"run":"c","concurrency":65}}}"#,
+                "`commands.b.concurrency`: 65 is not in the range 1 to 64",
+            ),
+        ] {
+            let found = refused(text);
+            assert!(found.contains(expected), "{text}\n  gave: {found}\n  want: {expected}");
+        }
+    }
+
+    #[test]
     fn a_manifest_survives_being_written_and_read() {
         let text = r#"{"name":"full","about":"All keys","container":"localhost/x:1","run":"/bin/run -a 'b c'",
-            "commands":{"a.b":"sh -c 'echo \"$@\"' --","c":"worker","d":"x.js"},
+            "commands":{"a.b":"sh -c 'echo \"$@\"' --","c":"worker","d":"x.js",
+            "e":{"run":"x.py","timeout":90,"concurrency":1,"retry":{"attempts":5,"maxBackoff":60}}},
             "worker":{"command":"node w.js","processes":3},"env":{"A":"$HOME %h \\ \" '"},
             "health":{"liveness":"true","readiness":"test -e /x"},
-            "resources":{"memory":"256M","cpu":"50%","pids":64},"timeout":9,"concurrency":2}"#;
+            "resources":{"memory":"256M","cpu":"50%","pids":64},"timeout":9,"concurrency":2,
+            "retry":{"attempts":3,"backoff":0.25},"uploads":{"max":"2G"}}"#;
         let manifest = Manifest::parse(text.as_bytes()).unwrap();
         assert_eq!(Manifest::parse(manifest.to_json().as_bytes()).unwrap(), manifest);
         let Service::Container(container) = &manifest.service else { panic!("a container") };
         assert_eq!(
             container.commands["a.b".parse::<CommandName>().as_ref().unwrap()],
-            Handler::Spawn(["sh", "-c", "echo \"$@\"", "--"].map(str::to_owned).to_vec())
+            Command::plain(Handler::Spawn(
+                ["sh", "-c", "echo \"$@\"", "--"].map(str::to_owned).to_vec()
+            ))
         );
         assert_eq!(container.resources.memory_bytes, Some(256 << 20));
+        assert_eq!(container.upload_max_bytes, 2 << 30);
+        let [plain, ruled] = ["d", "e"].map(|name| &container.commands[&name.parse().unwrap()]);
+        let second = Duration::from_secs(1);
+        let of_agent =
+            Retry { attempts: 3, backoff: second / 4, backoff_max: RETRY_BACKOFF_MAX_DEFAULT };
+        let own = Retry { attempts: 5, backoff: second, backoff_max: 60 * second };
+        let both = |command| (container.timeout_of(command), container.retry_of(command));
+        assert_eq!(both(plain), (9 * second, Some(of_agent)));
+        assert_eq!(both(ruled), (90 * second, Some(own)));
         let plain = Manifest::of_plain_files("site".parse().unwrap());
         assert_eq!(Manifest::parse(plain.to_json().as_bytes()).unwrap(), plain);
     }

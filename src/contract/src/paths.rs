@@ -21,12 +21,50 @@ pub const PODMAN_SOCKET: &str = "/run/podman/podman.sock";
 pub const CONTAINER_CODE: &str = "/agent";
 /// The task queue, inside the container.
 pub const CONTAINER_TASKS: &str = "/agent/.tasks";
+/// The queue of calls that are waited for, inside the container; in memory.
+pub const CONTAINER_SYNC: &str = "/run/ploinky/sync";
 /// The manifest as the supervisor accepted it, inside the container.
 pub const CONTAINER_MANIFEST: &str = "/run/ploinky/manifest.json";
 /// The static helper, inside the container.
 pub const CONTAINER_AGENT_CORE: &str = "/agentCore/agent-core";
 /// The entry that a manifest's `run` means if it is absent.
 pub const CONTAINER_RUN_DEFAULT: &str = "/agentCore/run.sh";
+
+/// The runtime directory of a host or of a test: what a reboot ends.
+#[derive(Clone, Debug)]
+pub struct RuntimeDir(PathBuf);
+
+impl RuntimeDir {
+    /// The runtime directory `root`.
+    pub fn new(root: impl Into<PathBuf>) -> Self {
+        Self(root.into())
+    }
+
+    /// The directory itself.
+    pub fn root(&self) -> &Path {
+        &self.0
+    }
+
+    /// Locks of the living instances.
+    pub fn instances(&self) -> PathBuf {
+        self.0.join("inst")
+    }
+
+    /// Parent of the queues of calls that are waited for: a file system in memory.
+    pub fn sync(&self) -> PathBuf {
+        self.0.join("sync")
+    }
+
+    /// The queue of one agent's calls that are waited for.
+    pub fn sync_of(&self, agent: &AgentId) -> PathBuf {
+        self.sync().join(agent.as_str())
+    }
+
+    /// The socket on which instance `instance` answers root of this host.
+    pub fn admin_socket(&self, instance: u16) -> PathBuf {
+        self.0.join(format!("admin-{instance}.sock"))
+    }
+}
 
 /// The state directory of a host or of a test.
 #[derive(Clone, Debug)]
@@ -51,6 +89,11 @@ impl StateDir {
     /// Which host uids belong to which agent.
     pub fn uid_map(&self) -> PathBuf {
         self.0.join("uidmap.json")
+    }
+
+    /// The secret from which ids of idempotent tasks and the keys of callbacks are made: 64 hexadecimal digits.
+    pub fn task_key(&self) -> PathBuf {
+        self.0.join("task.key")
     }
 
     /// Parent of all agents.

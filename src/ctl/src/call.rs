@@ -9,7 +9,7 @@ use std::net::IpAddr;
 use std::str::FromStr;
 use std::time::Duration;
 
-use ploinky_contract::limits::{RESULT_MAX_BYTES, TASK_TIMEOUT_MAX};
+use ploinky_contract::limits::{RESULT_MAX_BYTES, SYNC_TIMEOUT_MAX};
 use ploinky_contract::{CommandName, Domain};
 use serde::Deserialize;
 use serde_json::Value;
@@ -20,7 +20,7 @@ use crate::place::Place;
 /// Time to connect to this host.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Time for the whole call; the instance itself ends a task before.
-const CALL_TIMEOUT: Duration = TASK_TIMEOUT_MAX.saturating_add(Duration::from_secs(10));
+const CALL_TIMEOUT: Duration = SYNC_TIMEOUT_MAX.saturating_add(Duration::from_secs(10));
 /// Bytes of a response: a result and what is around it.
 const RESPONSE_MAX_BYTES: u64 = RESULT_MAX_BYTES as u64 + 64 * 1024;
 

@@ -33,7 +33,7 @@ pub(crate) struct Effective {
 impl Effective {
     /// Of a configuration and the text it was parsed from.
     pub(crate) fn new(config: &Config, text: &[u8]) -> Self {
-        let Settings { port, workers_count, metrics_retention } = config.settings;
+        let Settings { port, workers_count, metrics_retention, .. } = config.settings;
         let written: Value = serde_json::from_slice(text).unwrap_or_default();
         let setting = |key: &str, value: Value| {
             let is_written = written.get("settings").is_some_and(|s| s.get(key).is_some());

@@ -36,7 +36,7 @@ pub(crate) enum WriteError {
 
 /// Decides from the settings and the number of cores.
 pub(crate) fn wanted(settings: &Settings, cores: usize) -> Wanted {
-    let Settings { port, workers_count, metrics_retention: _ } = settings;
+    let Settings { port, workers_count, .. } = settings;
     let count = match workers_count {
         WorkersCount::Auto => u16::try_from(cores).unwrap_or(WORKERS_MAX),
         WorkersCount::Fixed(count) => *count,

@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use ploinky_contract::TaskId;
-use ploinky_contract::limits::TASK_TIMEOUT_MAX;
+use ploinky_contract::limits::SYNC_TIMEOUT_MAX;
 use rustix::fs::{AtFlags, Dir, statat, unlinkat};
 use rustix::io::Errno;
 
@@ -17,7 +17,7 @@ use crate::request::REQUEST_FILE_MAX_BYTES;
 use crate::{Cancel, Producer, Request, Submitter, TaskError, boottime_ns, code};
 
 /// Age from which a request that cannot be read is removed: until then somebody may wait for its outcome.
-const UNREADABLE_AGE: Duration = TASK_TIMEOUT_MAX;
+const UNREADABLE_AGE: Duration = SYNC_TIMEOUT_MAX;
 /// Age from which a file that belongs to no task is litter: far longer than any step takes.
 const STRAY_AGE: Duration = Duration::from_secs(60);
 /// How long after the deadline the agent may still say how a task ended.

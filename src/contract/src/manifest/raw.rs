@@ -1,15 +1,15 @@
 //! The manifest as it is written: every key, every one optional that may be left out.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::rules::{environment, handlers, static_path, value, within, words};
-use super::{Container, Handler, Health, Manifest, ManifestError, Resources, Service, Worker};
+use super::raw_command::{RawCommand, RawRetry, commands_of, run_time};
+use super::rules::{environment, size, static_path, value, within, words};
+use super::{Container, Health, Manifest, ManifestError, Resources, Service, Worker};
 use crate::limits::{
     CONCURRENCY_DEFAULT, CONCURRENCY_MAX, MANIFEST_TEXT_MAX_BYTES, TASK_TIMEOUT_DEFAULT,
-    TASK_TIMEOUT_MAX, WORKER_PROCESSES_MAX,
+    UPLOAD_DEFAULT_BYTES, WORKER_PROCESSES_MAX,
 };
 use crate::paths::CONTAINER_RUN_DEFAULT;
 use crate::{AgentName, CommandName, ImageName};
@@ -25,7 +25,7 @@ pub(super) struct Raw {
     container: Option<ImageName>,
     run: Option<String>,
     #[serde(default)]
-    commands: BTreeMap<CommandName, String>,
+    commands: BTreeMap<CommandName, RawCommand>,
     worker: Option<RawWorker>,
     #[serde(default)]
     env: BTreeMap<String, String>,
@@ -35,6 +35,8 @@ pub(super) struct Raw {
     resources: RawResources,
     timeout: Option<u64>,
     concurrency: Option<u16>,
+    retry: Option<RawRetry>,
+    uploads: Option<RawUploads>,
 }
 
 #[derive(Deserialize, Serialize)]
@@ -59,6 +61,12 @@ struct RawResources {
     pids: Option<u32>,
 }
 
+#[derive(Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+struct RawUploads {
+    max: String,
+}
+
 impl From<&Manifest> for Raw {
     fn from(manifest: &Manifest) -> Self {
         let Manifest { name, about, service } = manifest;
@@ -74,14 +82,25 @@ impl From<&Manifest> for Raw {
 
 impl Container {
     fn to_raw(&self, raw: Raw) -> Raw {
-        let Self { image, run, commands, worker, env, health, resources, timeout, concurrency } =
-            self;
+        let Self {
+            image,
+            run,
+            commands,
+            worker,
+            env,
+            health,
+            resources,
+            timeout,
+            concurrency,
+            retry,
+            upload_max_bytes,
+        } = self;
         Raw {
             container: Some(image.clone()),
             run: run.as_ref().map(shell_words::join),
             commands: commands
                 .iter()
-                .map(|(name, handler)| (name.clone(), handler.to_text()))
+                .map(|(name, command)| (name.clone(), RawCommand::from(command)))
                 .collect(),
             worker: worker.as_ref().map(|Worker { command, processes }| RawWorker {
                 command: shell_words::join(command),
@@ -99,16 +118,9 @@ impl Container {
             },
             timeout: Some(timeout.as_secs()),
             concurrency: Some(*concurrency),
+            retry: retry.as_ref().map(RawRetry::from),
+            uploads: Some(RawUploads { max: upload_max_bytes.to_string() }),
             ..raw
-        }
-    }
-}
-
-impl Handler {
-    fn to_text(&self) -> String {
-        match self {
-            Self::Worker => "worker".to_owned(),
-            Self::Spawn(words) => shell_words::join(words),
         }
     }
 }
@@ -128,6 +140,8 @@ impl Raw {
             resources: RawResources::default(),
             timeout: None,
             concurrency: None,
+            retry: None,
+            uploads: None,
         }
     }
 
@@ -145,6 +159,8 @@ impl Raw {
             resources,
             timeout,
             concurrency,
+            retry,
+            uploads,
         } = self;
         if MANIFEST_TEXT_MAX_BYTES < about.len() {
             return Err(value(
@@ -171,14 +187,16 @@ impl Raw {
                     && worker.is_none()
                     && env.is_empty()
                     && timeout.is_none()
-                    && concurrency.is_none();
+                    && concurrency.is_none()
+                    && retry.is_none()
+                    && uploads.is_none();
                 if !plain {
                     return Err(value("static", "goes with `name` and `about` only".to_owned()));
                 }
                 Service::Static { directory: static_path(directory)? }
             }
             (None, Some(image)) => {
-                let commands = handlers(commands, worker.is_some())?;
+                let commands = commands_of(commands, worker.is_some())?;
                 Service::Container(Box::new(Container {
                     image,
                     run: match run {
@@ -199,16 +217,18 @@ impl Raw {
                             .transpose()?,
                     },
                     resources: resources.check()?,
-                    timeout: Duration::from_secs(within(
+                    timeout: run_time(
                         "timeout",
                         timeout.unwrap_or(TASK_TIMEOUT_DEFAULT.as_secs()),
-                        TASK_TIMEOUT_MAX.as_secs(),
-                    )?),
+                    )?,
                     concurrency: within(
                         "concurrency",
                         concurrency.unwrap_or(CONCURRENCY_DEFAULT),
                         CONCURRENCY_MAX,
                     )?,
+                    retry: retry.map(|retry| retry.check("retry")).transpose()?,
+                    upload_max_bytes: uploads
+                        .map_or(Ok(UPLOAD_DEFAULT_BYTES), RawUploads::check)?,
                 }))
             }
         };
@@ -224,34 +244,17 @@ impl RawWorker {
     }
 }
 
+impl RawUploads {
+    fn check(self) -> Result<u64, ManifestError> {
+        size("uploads.max", &self.max, 1..=1 << 40, "1 to 1024G")
+    }
+}
+
 impl RawResources {
     fn check(self) -> Result<Resources, ManifestError> {
         let Self { memory, cpu, pids } = self;
         let memory_bytes = memory
-            .map(|text| {
-                let (digits, unit) = match text.strip_suffix(['K', 'M', 'G']) {
-                    Some(digits) => (digits, text.chars().last()),
-                    None => (text.as_str(), None),
-                };
-                let factor = match unit {
-                    Some('K') => 1_u64 << 10,
-                    Some('M') => 1 << 20,
-                    Some('G') => 1 << 30,
-                    Some(_) | None => 1,
-                };
-                let bytes =
-                    digits.parse::<u64>().ok().and_then(|number| number.checked_mul(factor));
-                match bytes {
-                    Some(bytes) if (8 << 20..=1 << 40).contains(&bytes) => Ok(bytes),
-                    Some(_) | None => Err(value(
-                        "resources.memory",
-                        format!(
-                            "`{}` is not a size from 8M to 1024G, such as `256M` or `1G`",
-                            text.escape_debug()
-                        ),
-                    )),
-                }
-            })
+            .map(|text| size("resources.memory", &text, 8 << 20..=1 << 40, "8M to 1024G"))
             .transpose()?;
         let cpu_percent = cpu
             .map(|text| {

@@ -1,13 +1,23 @@
 //! The rules for single values of a manifest.
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 use std::path::{Component, Path};
 
-use super::{Handler, ManifestError};
-use crate::CommandName;
-use crate::limits::{
-    HANDLER_WORDS_MAX, MANIFEST_COMMANDS_MAX, MANIFEST_ENV_MAX, MANIFEST_TEXT_MAX_BYTES,
-};
+use super::ManifestError;
+use crate::limits::{HANDLER_WORDS_MAX, MANIFEST_ENV_MAX, MANIFEST_TEXT_MAX_BYTES};
+
+/// What agent-core sets for each task.
+const RESERVED_ENV: [&str; 8] = [
+    "TASK_ID",
+    "TASK_COMMAND",
+    "TASK_ATTEMPT",
+    "TASK_OUTPUT",
+    "TASK_PROGRESS",
+    "RUN_FOR_USER_ID",
+    "AGENT_DIR",
+    "NOTIFY_SOCKET",
+];
 
 pub(super) fn value(at: &str, reason: String) -> ManifestError {
     ManifestError::Value { at: at.to_owned(), reason }
@@ -50,33 +60,27 @@ pub(super) fn words(at: &str, text: &str) -> Result<Vec<String>, ManifestError> 
     }
 }
 
-pub(super) fn handlers(
-    commands: BTreeMap<CommandName, String>,
-    has_worker: bool,
-) -> Result<BTreeMap<CommandName, Handler>, ManifestError> {
-    if MANIFEST_COMMANDS_MAX < commands.len() {
-        return Err(value(
-            "commands",
-            format!("has {} entries; {MANIFEST_COMMANDS_MAX} are allowed", commands.len()),
-        ));
+/// A number of bytes, with K, M or G for powers of 1024.
+pub(super) fn size(
+    at: &str,
+    text: &str,
+    allowed: RangeInclusive<u64>,
+    range: &str,
+) -> Result<u64, ManifestError> {
+    let (digits, factor) = match text.as_bytes() {
+        [.., b'K'] => (text.trim_end_matches('K'), 1_u64 << 10),
+        [.., b'M'] => (text.trim_end_matches('M'), 1 << 20),
+        [.., b'G'] => (text.trim_end_matches('G'), 1 << 30),
+        _ => (text, 1),
+    };
+    let bytes = digits.parse::<u64>().ok().and_then(|number| number.checked_mul(factor));
+    match bytes {
+        Some(bytes) if allowed.contains(&bytes) => Ok(bytes),
+        Some(_) | None => Err(value(
+            at,
+            format!("`{}` is not a size from {range}, such as `256M` or `1G`", text.escape_debug()),
+        )),
     }
-    commands
-        .into_iter()
-        .map(|(name, text)| {
-            let at = format!("commands.{name}");
-            let handler = match text.as_str() {
-                "worker" if has_worker => Handler::Worker,
-                "worker" => {
-                    return Err(value(
-                        &at,
-                        "is `worker`, but the manifest has no key `worker`".to_owned(),
-                    ));
-                }
-                text => Handler::Spawn(words(&at, text)?),
-            };
-            Ok((name, handler))
-        })
-        .collect()
 }
 
 pub(super) fn environment(
@@ -99,7 +103,7 @@ pub(super) fn environment(
                 "is not the name of a variable: use A-Z a-z 0-9 _, at most 128".to_owned(),
             ));
         }
-        if ["TASK_ID", "TASK_COMMAND", "RUN_FOR_USER_ID", "AGENT_DIR"].contains(&name.as_str()) {
+        if RESERVED_ENV.contains(&name.as_str()) {
             return Err(value(&at, "is set by Ploinky for each task".to_owned()));
         }
         if text.contains('\0') || MANIFEST_TEXT_MAX_BYTES < text.len() {

@@ -6,7 +6,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use ploinky_contract::limits::{CONFIG_MAX_BYTES, MANIFEST_MAX_BYTES};
+use ploinky_contract::limits::{CONFIG_MAX_BYTES, MANIFEST_MAX_BYTES, SYNC_TIMEOUT_MAX};
 use ploinky_contract::paths::{AgentDir, StateDir};
 use ploinky_contract::{
     AgentId, Config, ConfigError, Deployment, InvalidAgentId, Manifest, ManifestError, Service,
@@ -137,7 +137,12 @@ fn target(
             let id = deployment.id().map_err(DeploymentError::Id)?;
             let queue = queue(&directory, &id, previous, results, opened)?;
             let commands = container.commands.into_keys().collect();
-            Ok(Target::Agent(Arc::new(Agent::new(id, commands, container.timeout, queue))))
+            Ok(Target::Agent(Arc::new(Agent::new(
+                id,
+                commands,
+                container.timeout.min(SYNC_TIMEOUT_MAX),
+                queue,
+            ))))
         }
         (Service::Container(_), true) => Err(DeploymentError::ContainerAtRoot),
         (Service::Static { .. }, false) => Err(DeploymentError::FilesBelowRoot),
