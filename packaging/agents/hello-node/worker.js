@@ -1,9 +1,17 @@
-// hello.fast [NAME]: as hello.greet, by a process that is already running.
-// One request per line in, one answer per line out.
-const lines = require('node:readline').createInterface({ input: process.stdin });
-lines.on('line', (line) => {
-  const { id, params } = JSON.parse(line);
-  const [user, name = user] = params;
-  const answer = { id, response: { greeting: `Hello, ${name}!`, user, pid: process.pid } };
-  process.stdout.write(`${JSON.stringify(answer)}\n`);
+// The commands that go to the manifest's `worker`: processes that are already running.
+const { worker, TaskError } = require('/agentCore/lib/taskQueue.js');
+
+worker({
+  // hello.fast [NAME]: as hello.greet, without the start of a process.
+  'hello.fast': (task, name = task.user) => ({ greeting: `Hello, ${name}!`, user: task.user, pid: process.pid }),
+
+  // hello.count N: counts to N; `subscribe` gets each number as an event.
+  async *'hello.count'(task, most) {
+    if (!Number.isInteger(most) || most < 0) throw new TaskError(`${JSON.stringify(most)} is not a number`, 'NOT_A_NUMBER');
+    for (let number = 1; number <= most; number += 1) {
+      task.progress({ percent: Math.floor((number * 100) / most) });
+      yield number;
+    }
+    return most;
+  },
 });

@@ -3,8 +3,8 @@
 
 busybox_image=localhost/ploinky-busybox:1
 scratch_image=localhost/ploinky-scratch:1
-node_image=localhost/ploinky-node:1
-node_packages=nodejs
+# Larger images, each a Debian with these packages; made and imported when they are asked for.
+declare -A image_packages=([node]=nodejs [python]=python3)
 
 # images_import_small TREE: puts the two small images into the storage of an unpacked root, so that
 # every testbed has them from the start.
@@ -48,31 +48,38 @@ image_import() {
     ' sh "$1" "$3" >/dev/null
 }
 
-# images_ready [--node]: the cache holds what `images` needs.
+# image_tar KIND: where the cache holds the tar of an image.
+image_tar() { echo "$cache_dir/$1-$(key_of "$suite" "${image_packages[$1]}").tar"; }
+
+# images_ready [--KIND…]: the cache holds what `images` needs.
 images_ready() {
-  node_tar=$cache_dir/node-$(key_of "$suite" "$node_packages").tar
-  [[ ${1-} == --node && ! -e $node_tar ]] || return 0
-  local fd
-  exec {fd}>"$cache_dir/.lock"
-  flock -w 900 "$fd" || die "another run has been filling $cache_dir for 15 minutes"
-  [[ -e $node_tar ]] || step "build ${node_tar##*/}" tar_build "$node_tar" "$node_packages"
-  exec {fd}>&-
+  local option kind tar fd
+  for option; do
+    kind=${option#--}
+    [[ $option == --* && -n ${image_packages[$kind]-} ]] || die_usage "images: unknown argument \`$option\`"
+    tar=$(image_tar "$kind")
+    [[ ! -e $tar ]] || continue
+    exec {fd}>"$cache_dir/.lock"
+    flock -w 900 "$fd" || die "another run has been filling $cache_dir for 15 minutes"
+    [[ -e $tar ]] || step "build ${tar##*/}" tar_build "$tar" "${image_packages[$kind]}"
+    exec {fd}>&-
+  done
 }
 
 command_images() {
-  [[ $# == 0 || $* == --node ]] || die_usage "images: unknown argument \`$1\`"
-  machine_init
   images_ready "$@"
-  local image
+  machine_init
+  local image kind
   for image in "$busybox_image" "$scratch_image"; do
     image_present "$image" || die "\`$name\` has lost $image"
   done
-  if [[ -e $node_tar ]] && ! image_present "$node_image"; then
-    step "import $node_image" image_import_node
-  fi
+  for kind in "${@#--}"; do
+    image=localhost/ploinky-$kind:1
+    image_present "$image" || step "import $image" image_import_tar "$(image_tar "$kind")" "$image"
+  done
   exec_in_unit podman images --noheading --format '{{.Repository}}:{{.Tag}} {{.Size}}' </dev/null
 }
 
 image_present() { exec_in_unit podman image exists "$1" </dev/null; }
 
-image_import_node() { exec_in_unit podman import --quiet - "$node_image" <"$node_tar" >/dev/null; }
+image_import_tar() { exec_in_unit podman import --quiet - "$2" <"$1" >/dev/null; }
