@@ -133,3 +133,28 @@ pub(crate) fn get_bytes(path: &str, headers: &str) -> Vec<u8> {
 pub(crate) fn call(path: &str, command: &str, params: &serde_json::Value) -> io::Result<Reply> {
     Connection::open(8000)?.exchange(&call_bytes(path, command, params))
 }
+
+/// The bytes of a request to localhost with further headers, each ended by CR LF, and a body.
+pub(crate) fn request_bytes(method: &str, path: &str, headers: &str, body: &[u8]) -> Vec<u8> {
+    let head = format!(
+        "{method} {path} HTTP/1.1\r\nHost: localhost\r\n{headers}Content-Length: {}\r\n\r\n",
+        body.len()
+    );
+    [head.as_bytes(), body].concat()
+}
+
+/// One request on a connection of its own.
+pub(crate) fn request(method: &str, path: &str, headers: &str, body: &[u8]) -> io::Result<Reply> {
+    Connection::open(8000)?.exchange(&request_bytes(method, path, headers, body))
+}
+
+/// One call with further headers.
+pub(crate) fn call_with(
+    path: &str,
+    headers: &str,
+    command: &str,
+    params: &serde_json::Value,
+) -> io::Result<Reply> {
+    let body = serde_json::json!({ "command": command, "params": params }).to_string();
+    request("POST", path, &format!("Content-Type: application/json\r\n{headers}"), body.as_bytes())
+}

@@ -21,4 +21,5 @@ mod t03_bad_input;
 mod t04_static_files;
 mod t05_isolation;
 mod t06_survival;
-mod t07_removal;
+mod t07_libraries;
+mod t99_removal;
