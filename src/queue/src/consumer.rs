@@ -22,7 +22,7 @@ use crate::watch::Watch;
 use crate::{Outcome, RecordError, Request, TaskError, boottime_ns, code};
 
 /// Results: the server is nobody special to the agent's files.
-const RESULT_MODE: Mode = Mode::from_raw_mode(0o644);
+pub(crate) const RESULT_MODE: Mode = Mode::from_raw_mode(0o644);
 /// Locks of tasks.
 const LOCK_MODE: Mode = Mode::from_raw_mode(0o770);
 /// The runner's lock: the server has to open it.
@@ -54,9 +54,9 @@ pub struct Claim {
 
 /// What became of the wish to claim a task.
 #[derive(Debug)]
-pub enum Claimed {
+pub enum Claimed<C = Claim> {
     /// It is ours.
-    Ours(Claim),
+    Ours(C),
     /// It is not.
     Not(NotClaimed),
 }
@@ -86,13 +86,7 @@ impl Consumer {
     /// # Errors
     /// When the lock cannot be made.
     pub fn become_runner(&self) -> io::Result<Option<RunnerLock>> {
-        let locks = &self.directories.locks;
-        match mkdirat(locks, RUNNER, RUNNER_MODE) {
-            Ok(()) | Err(Errno::EXIST) => {}
-            Err(e) => return Err(e.into()),
-        }
-        let directory = openat(locks, RUNNER, DIRECTORY | OFlags::RDONLY, Mode::empty())?;
-        Ok(lock_within(&directory, PROBES_END)?.then_some(RunnerLock { _directory: directory }))
+        RunnerLock::take(&self.directories.locks)
     }
 
     /// Tasks that wait, in the order of their submission; those that cannot be read come last. Tasks for which
@@ -184,7 +178,8 @@ impl Consumer {
                 return Ok(Claimed::Not(NotClaimed::Unreadable(why)));
             }
         };
-        let RequestHead { id: _, command, seq: _, deadline_boot_ns, is_of_boot } = head;
+        let RequestHead { id: _, command, seq: _, deadline_boot_ns, is_of_boot, instance: _ } =
+            head;
         let claim = Claim { id, command, deadline_boot_ns, bytes, _lock: lock };
         let stale = if !is_of_boot {
             TaskError::new(code::CANCELLED, "the host was started anew before the task ran")
@@ -255,6 +250,18 @@ impl Consumer {
     }
 }
 
+impl RunnerLock {
+    /// Takes the lock in `locks`; `None` if somebody has it.
+    pub(crate) fn take(locks: &OwnedFd) -> io::Result<Option<Self>> {
+        match mkdirat(locks, RUNNER, RUNNER_MODE) {
+            Ok(()) | Err(Errno::EXIST) => {}
+            Err(e) => return Err(e.into()),
+        }
+        let directory = openat(locks, RUNNER, DIRECTORY | OFlags::RDONLY, Mode::empty())?;
+        Ok(lock_within(&directory, PROBES_END)?.then_some(Self { _directory: directory }))
+    }
+}
+
 impl Claim {
     /// The task.
     pub fn id(&self) -> TaskId {
@@ -285,7 +292,7 @@ impl Claim {
     }
 }
 
-fn too_large(length: usize) -> TaskError {
+pub(crate) fn too_large(length: usize) -> TaskError {
     TaskError::new(
         code::RESULT_TOO_LARGE,
         format!("the result has {length} bytes; {RESULT_MAX_BYTES} are allowed"),

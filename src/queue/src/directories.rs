@@ -31,9 +31,40 @@ pub(crate) struct Directories {
 impl Directories {
     /// Opens the queue at `tasks`, component by component.
     pub(crate) fn open(tasks: &Path) -> Result<Self, OpenError> {
+        let tasks = Opened::walk(tasks)?;
+        Ok(Self {
+            requests: tasks.directory("requests")?,
+            urgent: tasks.directory("urgent")?,
+            responses: tasks.directory("responses")?,
+            errors: tasks.directory("errors")?,
+            locks: tasks.directory("locks")?,
+            tasks: tasks.handle,
+        })
+    }
+
+    /// Device and inode of `.tasks`. No other directory has them as long as this value lives.
+    pub(crate) fn place(&self) -> io::Result<(u64, u64)> {
+        place(&self.tasks)
+    }
+
+    /// Whether the task has an outcome: something is at its name in `responses` or `errors`.
+    pub(crate) fn has_outcome(&self, id: TaskId) -> io::Result<bool> {
+        Ok(exists(&self.responses, id)? || exists(&self.errors, id)?)
+    }
+}
+
+/// The parent of the directories of a queue.
+pub(crate) struct Opened {
+    pub(crate) handle: OwnedFd,
+    path: PathBuf,
+}
+
+impl Opened {
+    /// Opens `path` component by component.
+    pub(crate) fn walk(whole: &Path) -> Result<Self, OpenError> {
         let mut at: Option<OwnedFd> = None;
         let mut path = PathBuf::new();
-        for component in tasks.components() {
+        for component in whole.components() {
             path.push(component);
             let name = match component {
                 Component::CurDir => continue,
@@ -48,33 +79,28 @@ impl Directories {
             };
             at = Some(opened.map_err(|e| OpenError { path: path.clone(), source: e.into() })?);
         }
-        let Some(tasks) = at else {
-            return Err(OpenError { path, source: Errno::INVAL.into() });
-        };
-        let open = |name: &str| {
-            openat(&tasks, name, DIRECTORY | OFlags::RDONLY, Mode::empty())
-                .map_err(|e| OpenError { path: path.join(name), source: e.into() })
-        };
-        Ok(Self {
-            requests: open("requests")?,
-            urgent: open("urgent")?,
-            responses: open("responses")?,
-            errors: open("errors")?,
-            locks: open("locks")?,
-            tasks,
-        })
+        match at {
+            Some(handle) => Ok(Self { handle, path }),
+            None => Err(OpenError { path, source: Errno::INVAL.into() }),
+        }
     }
 
-    /// Device and inode of `.tasks`. No other directory has them as long as this value lives.
-    pub(crate) fn place(&self) -> io::Result<(u64, u64)> {
-        let about = fstat(&self.tasks)?;
-        Ok((about.st_dev, about.st_ino))
+    /// Opens the directory `name` in it.
+    pub(crate) fn directory(&self, name: &str) -> Result<OwnedFd, OpenError> {
+        openat(&self.handle, name, DIRECTORY | OFlags::RDONLY, Mode::empty())
+            .map_err(|e| self.error(name, e.into()))
     }
 
-    /// Whether the task has an outcome: something is at its name in `responses` or `errors`.
-    pub(crate) fn has_outcome(&self, id: TaskId) -> io::Result<bool> {
-        Ok(exists(&self.responses, id)? || exists(&self.errors, id)?)
+    /// That `name` in it cannot be used.
+    pub(crate) fn error(&self, name: &str, source: io::Error) -> OpenError {
+        OpenError { path: self.path.join(name), source }
     }
+}
+
+/// Device and inode of a directory.
+pub(crate) fn place(directory: &OwnedFd) -> io::Result<(u64, u64)> {
+    let about = fstat(directory)?;
+    Ok((about.st_dev, about.st_ino))
 }
 
 /// How every directory is opened.

@@ -17,9 +17,9 @@ use crate::request::REQUEST_FILE_MAX_BYTES;
 use crate::{Cancel, Producer, Request, Submitter, TaskError, boottime_ns, code};
 
 /// Age from which a request that cannot be read is removed: until then somebody may wait for its outcome.
-const UNREADABLE_AGE: Duration = SYNC_TIMEOUT_MAX;
+pub(crate) const UNREADABLE_AGE: Duration = SYNC_TIMEOUT_MAX;
 /// Age from which a file that belongs to no task is litter: far longer than any step takes.
-const STRAY_AGE: Duration = Duration::from_secs(60);
+pub(crate) const STRAY_AGE: Duration = Duration::from_secs(60);
 /// How long after the deadline the agent may still say how a task ended.
 const LAST_WORD: Duration = Duration::from_secs(5);
 
@@ -129,13 +129,17 @@ fn is_past_last_word(request: &Request) -> bool {
     request.deadline_boot_ns.saturating_add(last_word) <= boottime_ns()
 }
 
-enum Name {
+pub(crate) enum Name {
     Task(TaskId),
     Staged(String),
 }
 
 /// Names of tasks and of files that were not finished; others are none of ours.
-fn names_in(directory: &OwnedFd, limit: usize, swept: &mut Swept) -> io::Result<Vec<Name>> {
+pub(crate) fn names_in(
+    directory: &OwnedFd,
+    limit: usize,
+    swept: &mut Swept,
+) -> io::Result<Vec<Name>> {
     let mut names = Vec::new();
     let mut looked = 0;
     for entry in Dir::read_from(directory)? {
@@ -162,7 +166,7 @@ fn names_in(directory: &OwnedFd, limit: usize, swept: &mut Swept) -> io::Result<
 }
 
 /// Removes what stands at the name of a task that is not there.
-fn remove_stray(
+pub(crate) fn remove_stray(
     requests: &OwnedFd,
     directory: &OwnedFd,
     id: TaskId,
@@ -178,7 +182,7 @@ fn remove_stray(
     Ok(())
 }
 
-fn remove_staged(directory: &OwnedFd, name: &str, swept: &mut Swept) -> io::Result<()> {
+pub(crate) fn remove_staged(directory: &OwnedFd, name: &str, swept: &mut Swept) -> io::Result<()> {
     if is_older(directory, name, STRAY_AGE)? {
         match unlinkat(directory, name, AtFlags::empty()) {
             Err(Errno::ISDIR) => {}
@@ -191,7 +195,7 @@ fn remove_staged(directory: &OwnedFd, name: &str, swept: &mut Swept) -> io::Resu
     Ok(())
 }
 
-fn is_older(directory: &OwnedFd, name: &str, age: Duration) -> io::Result<bool> {
+pub(crate) fn is_older(directory: &OwnedFd, name: &str, age: Duration) -> io::Result<bool> {
     let age_s = i64::try_from(age.as_secs()).unwrap_or(i64::MAX);
     match statat(directory, name, AtFlags::SYMLINK_NOFOLLOW) {
         Ok(about) => Ok(about.st_mtime.saturating_add(age_s) < wall_clock_s()),

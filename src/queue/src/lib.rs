@@ -28,6 +28,7 @@ mod record;
 mod request;
 #[cfg(test)]
 mod scratch;
+mod sync_lane;
 mod watch;
 
 pub use clock::{InvalidBootId, boot_id, boottime_ns, parse_boot_id};
@@ -41,4 +42,5 @@ pub use publish::Recorded;
 pub use read_result::BadResult;
 pub use record::RecordError;
 pub use request::{Request, Submitter};
+pub use sync_lane::{SYNC_REQUEST_MAX_BYTES, SyncClaim, SyncConsumer, SyncProducer, sweep_sync};
 pub use watch::{Drained, ResultWatch, Watch};

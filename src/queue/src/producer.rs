@@ -17,7 +17,7 @@ use crate::watch::ResultWatch;
 use crate::{Outcome, RecordPlace, Request, TaskError};
 
 /// Requests and our own records: the agent reads them by its group.
-const FILE_MODE: Mode = Mode::from_raw_mode(0o640);
+pub(crate) const FILE_MODE: Mode = Mode::from_raw_mode(0o640);
 /// Locks.
 const LOCK_MODE: Mode = Mode::from_raw_mode(0o770);
 
@@ -113,12 +113,7 @@ impl Producer {
     /// # Errors
     /// When the file system does not tell.
     pub fn has_room(&self) -> io::Result<bool> {
-        let about = fstatvfs(&self.directories.requests)?;
-        let is_above = |free: u64, all: u64| {
-            all == 0
-                || u128::from(all) * u128::from(FREE_SPACE_FLOOR_PERCENT) <= u128::from(free) * 100
-        };
-        Ok(is_above(about.f_bavail, about.f_blocks) && is_above(about.f_favail, about.f_files))
+        has_free_percent(&self.directories.requests, FREE_SPACE_FLOOR_PERCENT)
     }
 
     /// The outcome of a task, or `None` if it has none yet. The files stay; call [`Producer::clean`].
@@ -254,6 +249,15 @@ impl Producer {
     }
 }
 
+/// Whether at least `percent` of the blocks and of the inodes are free where `directory` lies.
+pub(crate) fn has_free_percent(directory: &std::os::fd::OwnedFd, percent: u64) -> io::Result<bool> {
+    let about = fstatvfs(directory)?;
+    let is_above = |free: u64, all: u64| {
+        all == 0 || u128::from(all) * u128::from(percent) <= u128::from(free) * 100
+    };
+    Ok(is_above(about.f_bavail, about.f_blocks) && is_above(about.f_favail, about.f_files))
+}
+
 /// Removes what stands at the name of a result, and tells whether something did.
 pub(crate) fn remove_result(directory: &std::os::fd::OwnedFd, id: TaskId) -> io::Result<bool> {
     match unlinkat(directory, id.as_str(), AtFlags::empty()) {
@@ -268,7 +272,7 @@ pub(crate) fn remove_result(directory: &std::os::fd::OwnedFd, id: TaskId) -> io:
     }
 }
 
-fn is_no_space(error: &io::Error) -> bool {
+pub(crate) fn is_no_space(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 

@@ -82,6 +82,8 @@ pub(crate) struct RequestHead {
     pub(crate) seq: u64,
     pub(crate) deadline_boot_ns: u64,
     pub(crate) is_of_boot: bool,
+    /// N of `ploinky@N`, who waits.
+    pub(crate) instance: u16,
 }
 
 impl Request {
@@ -174,6 +176,7 @@ impl RequestHead {
             seq: written.seq,
             deadline_boot_ns: written.deadline_boot_ns,
             is_of_boot: written.boot_id == boot_id,
+            instance: written.submitter.instance,
         })
     }
 }

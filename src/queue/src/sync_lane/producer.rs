@@ -1,0 +1,392 @@
+//! The server's side of the lane: submit, collect, cancel, clean.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+
+use ploinky_contract::TaskId;
+use ploinky_contract::limits::{RESULT_MAX_BYTES, WORKERS_MAX};
+use rustix::fs::{AtFlags, Mode, OFlags, fchmod, fstat, mkdirat, mkfifoat, openat, unlinkat};
+use rustix::io::Errno;
+
+use super::claims::{Seen, look_for};
+use super::directories::SyncDirectories;
+use crate::directories::{exists, unless_absent};
+use crate::lock::runner_is_alive_in;
+use crate::producer::{FILE_MODE, has_free_percent, is_no_space, remove_result};
+use crate::publish::{Recorded, publish};
+use crate::read_result::{BadResult, read_if};
+use crate::watch::ResultWatch;
+use crate::{Cancel, OpenError, Outcome, Request, SubmitError};
+
+/// Bytes of a request that the lane takes; longer ones go through the disk, memory is shared by all agents.
+pub const SYNC_REQUEST_MAX_BYTES: usize = 256 * 1024;
+/// Share of free memory of the lane's file system, in percent, below which it takes no task: results need room.
+const FREE_FLOOR_PERCENT: u64 = 25;
+/// Of `responses/<n>`: the agent makes records and removes only its own. The kernel adds the set-group-id bit
+/// of the parent, which a service under `RestrictSUIDSGID=` may not name.
+const RESPONSES_MODE: Mode = Mode::from_raw_mode(0o1770);
+const RESPONSES_MODE_WHOLE: Mode = Mode::from_raw_mode(0o3770);
+/// Of a pipe: the agent writes.
+const STREAM_MODE: Mode = Mode::from_raw_mode(0o620);
+
+/// The handle of one worker on the lane of one agent. All methods take `&self`; threads may share it.
+#[derive(Debug)]
+pub struct SyncProducer {
+    pub(crate) directories: SyncDirectories,
+    /// `responses/<instance>`.
+    responses: OwnedFd,
+}
+
+impl SyncProducer {
+    /// Opens the lane at `lane` without following links, and makes the directory of the records for worker
+    /// `instance`, which is 1 to 64.
+    ///
+    /// # Errors
+    /// Names the directory that cannot be opened or made.
+    pub fn open(lane: &Path, instance: u16) -> Result<Self, OpenError> {
+        let (directories, opened) = SyncDirectories::open(lane)?;
+        let name = format!("responses/{instance}");
+        let responses =
+            own_responses(&directories, instance).map_err(|source| opened.error(&name, source))?;
+        Ok(Self { directories, responses })
+    }
+
+    /// Device and inode of the directory that was opened; no other one has them as long as this value lives.
+    ///
+    /// # Errors
+    /// When the file system does not tell.
+    pub fn place(&self) -> io::Result<(u64, u64)> {
+        self.directories.place()
+    }
+
+    /// Makes the request visible to the agent.
+    ///
+    /// # Errors
+    /// Nothing is visible then.
+    pub fn submit(&self, request: &Request) -> Result<(), SubmitError> {
+        self.submit_encoded(request.id, &request.encode())
+    }
+
+    /// The same with the bytes of [`Request::encode`].
+    ///
+    /// # Errors
+    /// Nothing is visible then.
+    pub fn submit_encoded(&self, id: TaskId, bytes: &[u8]) -> Result<(), SubmitError> {
+        if bytes.is_empty() || SYNC_REQUEST_MAX_BYTES < bytes.len() {
+            return Err(SubmitError::TooLong { id, length: bytes.len() });
+        }
+        match publish(&self.directories.requests, id, bytes, FILE_MODE) {
+            Ok(Recorded::Made) => Ok(()),
+            Ok(Recorded::AlreadySo) => Err(SubmitError::Exists { id }),
+            Err(source) if is_no_space(&source) => Err(SubmitError::NoSpace { id, source }),
+            Err(source) => Err(SubmitError::Publish { id, source }),
+        }
+    }
+
+    /// Whether the lane has enough memory to take tasks.
+    ///
+    /// # Errors
+    /// When the file system does not tell.
+    pub fn has_room(&self) -> io::Result<bool> {
+        has_free_percent(&self.directories.requests, FREE_FLOOR_PERCENT)
+    }
+
+    /// The outcome of a task that this worker submitted, or `None` if it has none yet. The files stay; call
+    /// [`SyncProducer::clean_collected`].
+    ///
+    /// # Errors
+    /// What stands at the name is no result. It is removed then, the request before it; only with
+    /// [`BadResult::Trouble`] everything stays.
+    pub fn collect(&self, id: TaskId) -> Result<Option<Outcome>, BadResult> {
+        self.collect_if(id, &mut |_bytes| true)
+    }
+
+    /// The same; `admit` gets the bytes of the record before memory is taken for it, and may refuse.
+    ///
+    /// # Errors
+    /// Those of [`SyncProducer::collect`], and [`BadResult::PutOff`] if `admit` refused; everything stays then.
+    pub fn collect_if(
+        &self,
+        id: TaskId,
+        admit: &mut dyn FnMut(usize) -> bool,
+    ) -> Result<Option<Outcome>, BadResult> {
+        let found = match read_if(&self.responses, id, RESULT_MAX_BYTES, admit) {
+            Ok(Some(bytes)) => decode(id, &bytes).map(Some),
+            Ok(None) => Ok(None),
+            Err(e) => Err(e),
+        };
+        if found.as_ref().is_err_and(BadResult::is_fault_of_agent) {
+            // What cannot be removed is a stray, and the janitor's.
+            self.clean(id).ok();
+        }
+        found
+    }
+
+    /// Ends a task that nobody waits for: takes its request away before the agent opens it, or asks the agent
+    /// to end it. Call [`SyncProducer::clean`] when it ended, at the latest some seconds after
+    /// [`Cancel::Asked`]; no record has to be made in the place of the agent's.
+    ///
+    /// # Errors
+    /// When the request cannot be removed, or the wish cannot be made. The task may still run; its deadline
+    /// ends it.
+    pub fn cancel(&self, id: TaskId) -> io::Result<Cancel> {
+        let cancelled = self.directories.cancel(id)?;
+        if cancelled == Cancel::Asked && exists(&self.responses, id)? {
+            return Ok(Cancel::Finished);
+        }
+        Ok(cancelled)
+    }
+
+    /// Removes everything of a task, the request first: without it the task can never run again, wherever this
+    /// process dies in between.
+    ///
+    /// # Errors
+    /// When something of the task cannot be removed.
+    pub fn clean(&self, id: TaskId) -> io::Result<()> {
+        let SyncDirectories { requests, urgent, streams, .. } = &self.directories;
+        unless_absent(unlinkat(requests, id.as_str(), AtFlags::empty()))?;
+        remove_result(&self.responses, id)?;
+        unless_absent(unlinkat(urgent, id.as_str(), AtFlags::empty()))?;
+        unless_absent(unlinkat(streams, id.as_str(), AtFlags::empty()))
+    }
+
+    /// Removes a task without a stream that ended by itself and whose record was collected: half the calls of
+    /// [`SyncProducer::clean`], in the same order.
+    ///
+    /// # Errors
+    /// When the request or the record cannot be removed.
+    pub fn clean_collected(&self, id: TaskId) -> io::Result<()> {
+        unless_absent(unlinkat(&self.directories.requests, id.as_str(), AtFlags::empty()))?;
+        remove_result(&self.responses, id).map(|_was_there| ())
+    }
+
+    /// Makes the pipe of a task that streams, before it is submitted, and gives the end that is read: without
+    /// waiting, and never at its end, because it is open for writing, too. Closing it tells the agent that
+    /// nobody reads any more.
+    ///
+    /// # Errors
+    /// When there is something at its name, or no room.
+    pub fn make_stream(&self, id: TaskId) -> io::Result<OwnedFd> {
+        let streams = &self.directories.streams;
+        mkfifoat(streams, id.as_str(), STREAM_MODE)?;
+        let flags = OFlags::RDWR | OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        openat(streams, id.as_str(), flags, Mode::empty()).map_err(|e| {
+            unlinkat(streams, id.as_str(), AtFlags::empty()).ok();
+            e.into()
+        })
+    }
+
+    /// Removes the name of a pipe; who has it open keeps it.
+    ///
+    /// # Errors
+    /// When the kernel refuses; that it is not there is none.
+    pub fn remove_stream(&self, id: TaskId) -> io::Result<()> {
+        unless_absent(unlinkat(&self.directories.streams, id.as_str(), AtFlags::empty()))
+    }
+
+    /// Whether an agent serves this lane.
+    pub fn runner_is_alive(&self) -> bool {
+        runner_is_alive_in(&self.directories.locks)
+    }
+
+    /// A watch of its own on the records for this worker, and on no others.
+    ///
+    /// # Errors
+    /// When the kernel gives no more watches (`fs.inotify.max_user_instances`).
+    pub fn watch(&self) -> io::Result<ResultWatch> {
+        ResultWatch::on(&[&self.responses])
+    }
+}
+
+impl SyncDirectories {
+    /// Takes the request away; asks the agent to end the task if it may have been quicker.
+    pub(crate) fn cancel(&self, id: TaskId) -> io::Result<Cancel> {
+        unless_absent(unlinkat(&self.requests, id.as_str(), AtFlags::empty()))?;
+        // In this order: the agent writes the slot before it opens the request.
+        if look_for(&self.locks, id) == Seen::Absent {
+            return Ok(Cancel::NeverStarted);
+        }
+        let flags =
+            OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        match openat(&self.urgent, id.as_str(), flags, FILE_MODE) {
+            Ok(_) | Err(Errno::EXIST) => Ok(Cancel::Asked),
+            Err(e) => Err(e.into()),
+        }
+    }
+}
+
+fn own_responses(directories: &SyncDirectories, instance: u16) -> io::Result<OwnedFd> {
+    if !(1..=WORKERS_MAX).contains(&instance) {
+        return Err(Errno::INVAL.into());
+    }
+    match mkdirat(&directories.responses, instance.to_string(), RESPONSES_MODE) {
+        Ok(()) | Err(Errno::EXIST) => {}
+        Err(e) => return Err(e.into()),
+    }
+    let own = directories.responses_of(instance)?;
+    // The umask may have taken the agent's permission away.
+    if Mode::from_raw_mode(fstat(&own)?.st_mode).contains(RESPONSES_MODE) {
+        return Ok(own);
+    }
+    fchmod(&own, RESPONSES_MODE_WHOLE)?;
+    Ok(own)
+}
+
+/// The outcome in a record of either kind.
+fn decode(id: TaskId, bytes: &[u8]) -> Result<Outcome, BadResult> {
+    Outcome::decode_response(id, bytes)
+        .or_else(|_shape| Outcome::decode_error(id, bytes))
+        .map_err(BadResult::Record)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
+
+    use super::*;
+    use crate::scratch::{id, raw, request};
+    use crate::sync_lane::scratch::Lane;
+    use crate::{Claimed, NotClaimed};
+
+    #[test]
+    fn what_is_too_long_for_memory_is_not_submitted() {
+        let lane = Lane::new();
+        let mut long = request(1);
+        long.params.push(raw(&format!("\"{}\"", "x".repeat(SYNC_REQUEST_MAX_BYTES))));
+        assert!(matches!(lane.producer.submit(&long), Err(SubmitError::TooLong { .. })));
+        assert_eq!(lane.names("requests"), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_task_is_never_submitted_twice() {
+        let lane = Lane::new();
+        lane.submit(1);
+        let again = lane.producer.submit(&request(1));
+        assert!(matches!(again, Err(SubmitError::Exists { .. })), "{again:?}");
+    }
+
+    #[test]
+    fn a_link_in_place_of_the_own_directory_is_refused() {
+        let lane = Lane::new();
+        let outside = tempfile::tempdir().unwrap();
+        std::os::unix::fs::symlink(outside.path(), lane.path("responses", "7")).unwrap();
+        let error = SyncProducer::open(&lane.path("", ""), 7).unwrap_err();
+        assert!(error.to_string().contains("responses/7"), "{error}");
+        for instance in [0, 65] {
+            assert!(SyncProducer::open(&lane.path("", ""), instance).is_err(), "{instance}");
+        }
+    }
+
+    #[test]
+    fn the_agent_may_add_records_and_remove_only_its_own() {
+        let lane = Lane::new();
+        let about = std::fs::metadata(lane.path("responses", "1")).unwrap();
+        assert_eq!(about.permissions().mode() & 0o1777, 0o1770);
+        // Opening it again changes nothing.
+        let ino = about.ino();
+        lane.another_producer(1);
+        assert_eq!(std::fs::metadata(lane.path("responses", "1")).unwrap().ino(), ino);
+    }
+
+    #[test]
+    fn a_task_goes_there_and_back_and_leaves_nothing() {
+        let lane = Lane::new();
+        let id = lane.submit(1);
+        assert_eq!(lane.outcome(id), None);
+        let claim = lane.claim(0, id);
+        assert_eq!(claim.request().unwrap().encode(), claim.bytes());
+        assert_eq!(lane.consumer.complete(&claim, &raw("[1, 2]")).unwrap(), Recorded::Made);
+        assert_eq!(lane.outcome(id).as_deref(), Some("[1, 2]"));
+        lane.producer.clean_collected(id).unwrap();
+        lane.producer.clean(id).unwrap();
+        lane.assert_empty();
+    }
+
+    #[test]
+    fn only_the_worker_that_waits_sees_and_hears_of_a_record() {
+        let lane = Lane::new();
+        let other = lane.another_producer(2);
+        let (mut ours, mut theirs) = (lane.producer.watch().unwrap(), other.watch().unwrap());
+        let id = lane.submit(1);
+        lane.consumer.complete(&lane.claim(0, id), &raw("1")).unwrap();
+        let mut heard = (Vec::new(), Vec::new());
+        ours.drain(&mut |id| heard.0.push(id)).unwrap();
+        theirs.drain(&mut |id| heard.1.push(id)).unwrap();
+        assert_eq!(heard, (vec![id], vec![]));
+        assert!(other.collect(id).unwrap().is_none());
+    }
+
+    #[test]
+    fn a_cancelled_task_that_nobody_took_never_runs() {
+        let lane = Lane::new();
+        let id = lane.submit(1);
+        assert_eq!(lane.producer.cancel(id).unwrap(), Cancel::NeverStarted);
+        let claimed = lane.consumer.claim(0, id).unwrap();
+        assert!(matches!(claimed, Claimed::Not(NotClaimed::Taken)), "{claimed:?}");
+        lane.assert_empty();
+    }
+
+    #[test]
+    fn a_cancelled_task_that_runs_is_asked_to_end() {
+        let lane = Lane::new();
+        let id = lane.submit(1);
+        let mut urgent = lane.consumer.watch_urgent().unwrap();
+        let claim = lane.claim(0, id);
+        assert_eq!(lane.producer.cancel(id).unwrap(), Cancel::Asked);
+        let mut heard = Vec::new();
+        urgent.drain(&mut |id| heard.push(id)).unwrap();
+        assert_eq!((heard, lane.consumer.urgent().unwrap()), (vec![id], vec![id]));
+        let why = crate::TaskError::new(crate::code::CANCELLED, "ended");
+        lane.consumer.fail(&claim, &why).unwrap();
+        assert_eq!(lane.producer.cancel(id).unwrap(), Cancel::Finished);
+        assert_eq!(lane.outcome(id).as_deref(), Some("CANCELLED: ended"));
+        lane.producer.clean(id).unwrap();
+        lane.assert_empty();
+    }
+
+    #[test]
+    fn whatever_the_agent_makes_of_its_slots_a_task_it_may_have_counts_as_started() {
+        for odd in ["directory", "pipe", "link"] {
+            let lane = Lane::new();
+            let claims = lane.path("locks", "claims");
+            std::fs::remove_file(&claims).unwrap();
+            match odd {
+                "directory" => std::fs::create_dir(&claims).unwrap(),
+                "pipe" => mkfifoat(rustix::fs::CWD, &claims, STREAM_MODE).unwrap(),
+                _ => std::os::unix::fs::symlink("/dev/zero", &claims).unwrap(),
+            }
+            let id = lane.submit(1);
+            assert_eq!(lane.producer.cancel(id).unwrap(), Cancel::Asked, "{odd}");
+        }
+    }
+
+    #[test]
+    fn a_record_that_is_none_is_refused_and_its_task_is_gone() {
+        let lane = Lane::new();
+        let id = lane.submit(1);
+        std::fs::create_dir(lane.path("responses/1", id.as_str())).unwrap();
+        let error = lane.producer.collect(id).unwrap_err();
+        assert!(error.is_fault_of_agent(), "{error}");
+        lane.assert_empty();
+    }
+
+    #[test]
+    fn a_stream_ends_when_nobody_reads() {
+        let lane = Lane::new();
+        assert!(lane.consumer.open_stream(id(1)).unwrap().is_none());
+        let reads = lane.producer.make_stream(id(1)).unwrap();
+        assert!(lane.producer.make_stream(id(1)).is_err());
+        let mut buffer = [0; 8];
+        assert_eq!(rustix::io::read(&reads, &mut buffer), Err(Errno::AGAIN));
+        let writes = lane.consumer.open_stream(id(1)).unwrap().unwrap();
+        rustix::io::write(&writes, b"line\n").unwrap();
+        assert_eq!(rustix::io::read(&reads, &mut buffer), Ok(5));
+        drop(reads);
+        assert_eq!(rustix::io::write(&writes, b"line\n"), Err(Errno::PIPE));
+        assert!(lane.consumer.open_stream(id(1)).unwrap().is_none());
+        lane.producer.remove_stream(id(1)).unwrap();
+        lane.producer.remove_stream(id(1)).unwrap();
+        lane.assert_empty();
+    }
+}

@@ -1,0 +1,80 @@
+//! A lane in a temporary directory, for tests.
+
+use std::path::PathBuf;
+
+use ploinky_contract::TaskId;
+use tempfile::TempDir;
+
+use super::{SyncClaim, SyncConsumer, SyncProducer};
+use crate::scratch::request;
+use crate::{Claimed, Outcome, boot_id};
+
+/// The worker of the requests that tests make.
+const INSTANCE: u16 = 1;
+
+pub(crate) struct Lane {
+    directory: TempDir,
+    pub(crate) producer: SyncProducer,
+    pub(crate) consumer: SyncConsumer,
+}
+
+impl Lane {
+    pub(crate) fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        for name in ["requests", "urgent", "streams", "responses", "locks"] {
+            std::fs::create_dir(directory.path().join(name)).unwrap();
+        }
+        let producer = SyncProducer::open(directory.path(), INSTANCE).unwrap();
+        let consumer = SyncConsumer::open(directory.path(), boot_id().unwrap()).unwrap();
+        Self { directory, producer, consumer }
+    }
+
+    /// Another life of the runner.
+    pub(crate) fn another_consumer(&self) -> SyncConsumer {
+        SyncConsumer::open(self.directory.path(), boot_id().unwrap()).unwrap()
+    }
+
+    /// Another worker.
+    pub(crate) fn another_producer(&self, instance: u16) -> SyncProducer {
+        SyncProducer::open(self.directory.path(), instance).unwrap()
+    }
+
+    pub(crate) fn path(&self, directory: &str, name: &str) -> PathBuf {
+        self.directory.path().join(directory).join(name)
+    }
+
+    pub(crate) fn names(&self, directory: &str) -> Vec<String> {
+        let entries = std::fs::read_dir(self.directory.path().join(directory)).unwrap();
+        let mut names: Vec<String> =
+            entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    pub(crate) fn submit(&self, number: u8) -> TaskId {
+        let request = request(number);
+        self.producer.submit(&request).unwrap();
+        request.id
+    }
+
+    pub(crate) fn claim(&self, slot: usize, id: TaskId) -> SyncClaim {
+        match self.consumer.claim(slot, id).unwrap() {
+            Claimed::Ours(claim) => claim,
+            Claimed::Not(why) => panic!("not claimed: {why:?}"),
+        }
+    }
+
+    /// The outcome as text: the value, or `code: message`.
+    pub(crate) fn outcome(&self, id: TaskId) -> Option<String> {
+        self.producer.collect(id).unwrap().map(|outcome| match outcome {
+            Outcome::Done(value) => value.get().to_owned(),
+            Outcome::Failed(error) => format!("{}: {}", error.code, error.message),
+        })
+    }
+
+    pub(crate) fn assert_empty(&self) {
+        for directory in ["requests", "urgent", "streams", "responses/1"] {
+            assert_eq!(self.names(directory), Vec::<String>::new(), "{directory}");
+        }
+    }
+}
