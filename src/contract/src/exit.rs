@@ -10,3 +10,12 @@ pub const UNAVAILABLE: u8 = 69;
 pub const NOT_ALLOWED: u8 = 77;
 /// The configuration is wrong (`EX_CONFIG`).
 pub const CONFIG: u8 = 78;
+
+/// The task failed; only where the exit status tells the outcome of a task.
+pub const TASK_FAILED: u8 = 10;
+/// Somebody cancelled the task.
+pub const TASK_CANCELLED: u8 = 11;
+/// The task failed in its last retry.
+pub const TASK_DEAD: u8 = 12;
+/// The task has not ended; ask again (`EX_TEMPFAIL`).
+pub const NOT_ENDED: u8 = 75;

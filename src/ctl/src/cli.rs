@@ -1,8 +1,12 @@
 //! The command line: verbs, their arguments and their help.
 
-use clap::{Parser, Subcommand};
+use std::path::PathBuf;
 
-use crate::command::{agent, call, completion, config, deploy, doctor, status, undeploy};
+use clap::{Parser, Subcommand, ValueHint};
+
+use crate::command::{
+    agent, call, completion, config, deploy, doctor, status, subscribe, task, undeploy,
+};
 
 /// Deploy and operate agents on this host
 #[derive(Debug, Parser)]
@@ -25,6 +29,9 @@ pub(crate) struct Cli {
     /// Print data as JSON
     #[arg(long, global = true)]
     pub(crate) json: bool,
+    /// Ask the instance at this socket
+    #[arg(long, global = true, hide = true, value_name = "PATH", value_hint = ValueHint::FilePath)]
+    pub(crate) socket: Option<PathBuf>,
     #[command(subcommand)]
     pub(crate) command: Command,
 }
@@ -64,6 +71,22 @@ Example:
     Doctor(doctor::Arguments),
     /// Call a command of an agent on this host
     Call(call::Arguments),
+    /// Call a command of an agent on this host and print what it says as it comes
+    Subscribe(subscribe::Arguments),
+    /// Submit tasks that run by themselves, and look after them
+    #[command(
+        subcommand,
+        disable_help_subcommand = true,
+        after_long_help = "\
+A task is accepted once it is on disk, and then has exactly one outcome, whatever
+restarts. It is known by its id, which `task submit` prints. These verbs ask an
+instance over its socket in /run/ploinky, which is for root.
+
+Example:
+  id=$(sudo ploinkyctl task submit localhost /echo echo.say hello)
+  sudo ploinkyctl task watch $id && sudo ploinkyctl task result $id"
+    )]
+    Task(task::Command),
     /// Print a completion script for a shell
     Completion(completion::Arguments),
 }

@@ -7,16 +7,18 @@ pub(crate) mod config;
 pub(crate) mod deploy;
 pub(crate) mod doctor;
 pub(crate) mod status;
+pub(crate) mod subscribe;
+pub(crate) mod task;
 pub(crate) mod undeploy;
 
-use crate::cli::Command;
+use crate::cli::{Cli, Command};
 use crate::failure::Stop;
 use crate::machine::Machine;
 use crate::output::Output;
 
 /// Runs one verb.
 pub(crate) fn run(
-    command: Command,
+    Cli { command, socket, json: _ }: Cli,
     machine: &dyn Machine,
     output: &mut Output<'_>,
 ) -> Result<(), Stop> {
@@ -28,6 +30,10 @@ pub(crate) fn run(
         Command::Status(arguments) => status::run(&arguments, machine, output),
         Command::Doctor(arguments) => doctor::run(&arguments, machine, output),
         Command::Call(arguments) => call::run(&arguments, machine, output),
+        Command::Task(command) => task::run(&command, socket.as_deref(), machine, output),
+        Command::Subscribe(arguments) => {
+            subscribe::run(&arguments, socket.as_deref(), machine, output)
+        }
         Command::Completion(arguments) => completion::run(&arguments, output),
     }
 }

@@ -105,6 +105,7 @@ mod tests {
     pub(super) fn bare() -> Fake {
         Fake::new(Paths {
             state: ploinky_contract::paths::StateDir::new("/var/lib/ploinky"),
+            runtime: ploinky_contract::paths::RuntimeDir::new("/nonexistent"),
             installed: "/nonexistent".into(),
             temporary: "/nonexistent".into(),
         })

@@ -1,7 +1,8 @@
 //! `ploinkyctl`, the operator's command.
 //!
 //! ```text
-//!  words ──cli──► Command ──command/<verb>──► supervisor (D-Bus) · archive · journalctl · HTTP
+//!  words ──cli──► Command ──command/<verb>──► supervisor (D-Bus) · archive · journalctl · HTTP (call,
+//!                              │           instance: over the Unix socket, as `Admin`)
 //!                              │
 //!                              ├──► output   data to stdout, the rest to stderr
 //!                              └──► Stop     what could not be done, why, what to do; exit code
@@ -20,9 +21,12 @@ mod report;
 mod settings;
 
 mod failure;
+mod instance;
 mod machine;
 mod output;
 mod supervisor;
+mod table;
+mod task_words;
 mod words;
 
 #[cfg(test)]
@@ -55,7 +59,7 @@ fn run(arguments: &[OsString], machine: &dyn Machine, output: &mut Output<'_>) -
     let done = match cli::Cli::try_parse_from(arguments) {
         Ok(cli) => {
             output.json = cli.json;
-            command::run(cli.command, machine, output)
+            command::run(cli, machine, output)
         }
         Err(usage) => explain(&usage, output),
     };

@@ -5,11 +5,11 @@ mod external;
 pub(crate) mod fake;
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, BufRead, IsTerminal, Read};
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use ploinky_contract::paths::{INSTALLED_AGENTS, STATE, StateDir};
+use ploinky_contract::paths::{INSTALLED_AGENTS, RUNTIME, RuntimeDir, STATE, StateDir};
 use ploinky_control::ControlError;
 use rustix::fs::{Mode, OFlags};
 
@@ -19,11 +19,16 @@ use crate::supervisor::{Bus, Supervisor};
 /// Bytes that are read of a file at most, unless the reader says otherwise: `/proc/net/tcp` of a busy host.
 pub(crate) const FILE_MAX_BYTES: usize = 8 << 20;
 
+/// Bytes of a line that a person types.
+const TYPED_MAX_BYTES: u64 = 1024;
+
 /// Where things lie on the machine.
 #[derive(Debug)]
 pub(crate) struct Paths {
     /// The state of the host.
     pub(crate) state: StateDir,
+    /// What a reboot ends: the sockets of the instances.
+    pub(crate) runtime: RuntimeDir,
     /// Agents that packages installed.
     pub(crate) installed: PathBuf,
     /// Where an archive waits for the supervisor.
@@ -47,6 +52,10 @@ pub(crate) trait Machine {
     fn supervisor(&self) -> Result<Box<dyn Supervisor>, ControlError>;
     /// Microseconds since 1970.
     fn now_usec(&self) -> u64;
+    /// Lets some time pass before something is asked again.
+    fn pause(&self, time: Duration);
+    /// The next line that a person types; none if nobody sits at a terminal.
+    fn typed(&self) -> io::Result<Option<String>>;
     /// Reads a regular file or one of the kernel's; more than `limit` bytes are an error.
     fn read(&self, path: &Path, limit: usize) -> io::Result<Vec<u8>>;
     /// Whether something is at `path`.
@@ -78,6 +87,7 @@ impl Paths {
     pub(crate) fn of_this_host() -> Self {
         Self {
             state: StateDir::new(STATE),
+            runtime: RuntimeDir::new(RUNTIME),
             installed: INSTALLED_AGENTS.into(),
             temporary: std::env::var_os("TMPDIR").map_or_else(|| "/var/tmp".into(), PathBuf::from),
         }
@@ -103,6 +113,21 @@ impl Machine for Local {
     fn now_usec(&self) -> u64 {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "the one place that waits without an event")]
+    fn pause(&self, time: Duration) {
+        std::thread::sleep(time);
+    }
+
+    fn typed(&self) -> io::Result<Option<String>> {
+        let input = io::stdin();
+        if !input.is_terminal() {
+            return Ok(None);
+        }
+        let mut line = Vec::new();
+        input.lock().take(TYPED_MAX_BYTES).read_until(b'\n', &mut line)?;
+        Ok(Some(String::from_utf8_lossy(&line).trim().to_owned()))
     }
 
     fn read(&self, path: &Path, limit: usize) -> io::Result<Vec<u8>> {

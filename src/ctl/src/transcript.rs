@@ -11,7 +11,7 @@ use std::io::{self, Read, Write};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 
-use ploinky_contract::paths::StateDir;
+use ploinky_contract::paths::{RuntimeDir, StateDir};
 use ploinky_control::{AgentStatus, ControlError, HealthCheck, HostStatus};
 
 use crate::machine::Paths;
@@ -134,6 +134,7 @@ fn three_agents() -> HostStatus {
 fn machine(name: &str, root: &Path) -> Fake {
     let mut machine = Fake::new(Paths {
         state: StateDir::new(root.join("state")),
+        runtime: RuntimeDir::new(root.join("run")),
         installed: root.join("installed"),
         temporary: root.join("tmp"),
     });

@@ -7,17 +7,15 @@ mod status;
 
 use clap::Subcommand;
 use ploinky_control::AgentStatus;
-use tabled::builder::Builder;
-use tabled::settings::object::{Cell, Rows};
-use tabled::settings::{Color, Padding, Style};
 
 use crate::failure::{Failure, Stop};
 use crate::machine::Machine;
-use crate::output::{Output, Tone, WriteError};
+use crate::output::Output;
 use crate::place::{AgentArgument, Place, resolve};
 use crate::report::{AgentReport, State};
 use crate::supervisor::{Change, Supervisor};
-use crate::words::{self, printable};
+use crate::table::{Row, table};
+use crate::words;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -76,12 +74,6 @@ pub(crate) fn uptime(agent: &AgentStatus, now_usec: u64) -> Option<String> {
         .then(|| words::span(now_usec.saturating_sub(since) / 1_000_000))
 }
 
-/// One row of a table: a cell per column, and the state that colours it.
-struct Row {
-    state: State,
-    cells: Vec<String>,
-}
-
 /// Prints agents in the order of their places, each by `row`; hands them back if that was a table.
 fn show(
     mut agents: Vec<AgentStatus>,
@@ -103,37 +95,4 @@ fn show(
     let rows: Vec<Row> = agents.iter().map(|agent| row(agent, machine.now_usec())).collect();
     table(headings, &rows, output)?;
     Ok(Some(agents))
-}
-
-/// Prints a table without lines; the column headed `STATE` has colours where they are shown.
-fn table(headings: &[&str], rows: &[Row], output: &mut Output<'_>) -> Result<(), WriteError> {
-    let mut builder = Builder::with_capacity(rows.len() + 1, headings.len());
-    builder.push_record(headings.iter().copied());
-    for row in rows {
-        builder.push_record(row.cells.iter().map(|cell| printable(cell)));
-    }
-    let mut table = builder.build();
-    table.with(Style::empty()).with(Padding::new(0, 2, 0, 0));
-    if output.out.has_colour() {
-        table.modify(Rows::first(), Color::BOLD);
-        let column = headings.iter().position(|heading| *heading == "STATE").unwrap_or_default();
-        for (index, row) in (1..).zip(rows) {
-            let color = match row.state.tone() {
-                Tone::Good => Color::FG_GREEN,
-                Tone::Notice => Color::FG_YELLOW,
-                Tone::Bad => Color::FG_RED,
-                Tone::Faint | Tone::Strong | Tone::Plain => continue,
-            };
-            table.modify(Cell::new(index, column), color);
-        }
-    }
-    for line in table.to_string().lines() {
-        output.out.line(line.trim_end())?;
-    }
-    Ok(())
-}
-
-/// A cell, or the sign for nothing.
-fn cell(value: Option<impl ToString>) -> String {
-    value.map_or_else(|| "-".to_owned(), |value| value.to_string())
 }

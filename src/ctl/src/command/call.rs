@@ -63,7 +63,8 @@ pub(crate) fn run(
     if output.json { Ok(()) } else { print(body.data.map_or("null", RawValue::get), output) }
 }
 
-fn print(data: &str, output: &mut Output<'_>) -> Result<(), Stop> {
+/// Prints data: a string as it is, anything else as JSON.
+pub(crate) fn print(data: &str, output: &mut Output<'_>) -> Result<(), Stop> {
     match serde_json::from_str(data) {
         Ok(Value::String(text)) if output.out.is_terminal() => {
             // What an agent says must not command the terminal; a file or a program gets it as it is.

@@ -6,6 +6,7 @@ use std::fs::File;
 use std::io;
 use std::path::Path;
 use std::rc::Rc;
+use std::time::Duration;
 
 use ploinky_contract::AgentName;
 use ploinky_control::{AgentStatus, ControlError, HostStatus};
@@ -38,6 +39,8 @@ pub(crate) struct Fake {
     pub(crate) programs: BTreeMap<String, Finished>,
     pub(crate) space: Space,
     pub(crate) now_usec: u64,
+    /// What the person at the terminal types, if somebody is there.
+    pub(crate) typed: Option<String>,
     /// What was asked of the supervisor, and which programs took over.
     pub(crate) asked: Rc<RefCell<Vec<String>>>,
 }
@@ -55,6 +58,7 @@ impl Fake {
             programs: BTreeMap::new(),
             space: Space { bytes: (100 << 30, 50 << 30), inodes: (1_000, 500) },
             now_usec: 1_767_330_545_000_000,
+            typed: None,
             asked: Rc::default(),
         }
     }
@@ -86,6 +90,14 @@ impl Machine for Fake {
 
     fn now_usec(&self) -> u64 {
         self.now_usec
+    }
+
+    fn pause(&self, time: Duration) {
+        self.asked.borrow_mut().push(format!("a pause of {} s", time.as_secs_f64().ceil()));
+    }
+
+    fn typed(&self) -> io::Result<Option<String>> {
+        Ok(self.typed.clone())
     }
 
     fn read(&self, path: &Path, limit: usize) -> io::Result<Vec<u8>> {

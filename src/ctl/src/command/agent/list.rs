@@ -2,11 +2,12 @@
 
 use ploinky_control::AgentStatus;
 
-use super::{Row, cell, show, uptime};
+use super::{show, uptime};
 use crate::failure::{Failure, Stop};
 use crate::machine::Machine;
 use crate::output::Output;
 use crate::report::State;
+use crate::table::{Row, cell};
 
 const HEADINGS: [&str; 7] = ["DOMAIN", "PATH", "AGENT", "STATE", "HEALTH", "RESTARTS", "UPTIME"];
 
@@ -30,5 +31,5 @@ fn row(agent: &AgentStatus, now_usec: u64) -> Row {
         cell(agent.restarts),
         cell(uptime(agent, now_usec)),
     ];
-    Row { state, cells }
+    Row { tone: state.tone(), cells }
 }

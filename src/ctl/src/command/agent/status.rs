@@ -4,12 +4,13 @@ use clap::Args;
 use ploinky_contract::limits::UID_RANGE_SIZE;
 use ploinky_control::{AgentStatus, ControlError};
 
-use super::{Row, cell, find, show, uptime};
+use super::{find, show, uptime};
 use crate::failure::{Failure, Stop};
 use crate::machine::Machine;
 use crate::output::{Output, Tone, WriteError};
 use crate::place::AgentArgument;
 use crate::report::{AgentReport, State};
+use crate::table::{Row, cell};
 use crate::words::{moment, size, span};
 
 const HEADINGS: [&str; 9] =
@@ -89,7 +90,7 @@ fn row(agent: &AgentStatus, now_usec: u64) -> Row {
         cell(agent.cpu_nsec.map(cpu)),
         cell(agent.image.as_ref()),
     ];
-    Row { state, cells }
+    Row { tone: state.tone(), cells }
 }
 
 /// All that is known, a line per fact; what is not known has no line.
