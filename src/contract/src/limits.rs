@@ -32,10 +32,10 @@ pub const MANIFEST_ENV_MAX: usize = 128;
 
 /// Bytes of `config.json`: 10,000 deployments fit.
 pub const CONFIG_MAX_BYTES: usize = 4 * 1024 * 1024;
-/// Deployments of one host: each worker has an inotify instance per agent.
+/// Deployments of one host: each worker has two inotify instances per agent, for its two queues.
 pub const DEPLOYMENTS_MAX: usize = 240;
-/// Instances `ploinky@N`. All of them, with one inotify instance per agent and one for the configuration, stay
-/// below the limit that the package sets (`fs.inotify.max_user_instances=16384`).
+/// Instances `ploinky@N`. All of them, with two inotify instances per agent and one for the configuration, stay
+/// below the limit that the package sets (`fs.inotify.max_user_instances=32768`).
 pub const WORKERS_MAX: u16 = 64;
 
 /// Bytes of a request body, and of a request file.

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!  /var/lib/ploinky/config.json ──► settings ──► units ──► <normal-dir>/ploinky.target.wants/ploinky@N.{socket,service}
+//!                                                          <normal-dir>/ploinky.target.wants/ploinky-admin@N.socket
 //!                                                          <normal-dir>/ploinky@.socket.d/50-port.conf
 //! ```
 //! It runs early in the boot and at each reload of the service manager (systemd.generator(7)), so it needs the
@@ -134,10 +135,10 @@ mod tests {
     fn instances(count: usize) -> BTreeMap<String, String> {
         (1..=count)
             .flat_map(|n| {
-                ["service", "socket"].map(|kind| {
+                ["ploinky@.service", "ploinky@.socket", "ploinky-admin@.socket"].map(|unit| {
                     (
-                        format!("ploinky.target.wants/ploinky@{n}.{kind}"),
-                        format!("-> /usr/lib/systemd/system/ploinky@.{kind}"),
+                        format!("ploinky.target.wants/{}", unit.replace('@', &format!("@{n}"))),
+                        format!("-> /usr/lib/systemd/system/{unit}"),
                     )
                 })
             })

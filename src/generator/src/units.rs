@@ -8,8 +8,11 @@ use std::path::{Path, PathBuf};
 use ploinky_contract::limits::WORKERS_MAX;
 use ploinky_contract::{Settings, WorkersCount};
 
-/// Where the package puts `ploinky@.socket` and `ploinky@.service`.
+/// Where the package puts its units.
 const UNITS: &str = "/usr/lib/systemd/system";
+/// What an instance is made of; `N` stands between the two parts of a name.
+const INSTANCE: [(&str, &str); 3] =
+    [("ploinky@", ".socket"), ("ploinky-admin@", ".socket"), ("ploinky@", ".service")];
 
 /// Everything that is wanted of the service manager.
 #[derive(Debug, Eq, PartialEq)]
@@ -55,9 +58,9 @@ pub(crate) fn write(directory: &Path, wanted: &Wanted) -> Result<(), WriteError>
     let Wanted { count, port } = wanted;
     let wants = made(directory.join("ploinky.target.wants"))?;
     for instance in 1..=*count {
-        for kind in ["socket", "service"] {
-            let path = wants.join(format!("ploinky@{instance}.{kind}"));
-            symlink(format!("{UNITS}/ploinky@.{kind}"), &path)
+        for (name, kind) in INSTANCE {
+            let path = wants.join(format!("{name}{instance}{kind}"));
+            symlink(format!("{UNITS}/{name}{kind}"), &path)
                 .map_err(|source| WriteError::Link { path, source })?;
         }
     }

@@ -9,7 +9,7 @@ const NEEDED: [&str; 3] = ["cpu", "memory", "pids"];
 
 /// Settings of the package's sysctl.d file, by their name and the least value.
 const SETTINGS: [(&str, u64); 6] = [
-    ("fs.inotify.max_user_instances", 16_384),
+    ("fs.inotify.max_user_instances", 32_768),
     ("fs.inotify.max_user_watches", 524_288),
     ("fs.protected_fifos", 1),
     ("fs.protected_hardlinks", 1),
@@ -126,7 +126,7 @@ mod tests {
         machine.files.remove("/proc/sys/fs/protected_fifos");
         assert_eq!(
             sysctls(&machine).message,
-            "fs.inotify.max_user_instances is 128 instead of 16384, fs.protected_fifos cannot be read"
+            "fs.inotify.max_user_instances is 128 instead of 32768, fs.protected_fifos cannot be read"
         );
     }
 

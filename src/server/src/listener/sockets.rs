@@ -37,6 +37,10 @@ pub(crate) fn inherited(address: Option<SocketAddr>) -> Result<Vec<StdListener>,
     let mut passed = ListenFd::from_env();
     let mut sockets = Vec::with_capacity(passed.len());
     for index in 0..passed.len() {
+        // The socket of root is for somebody else to take.
+        if passed.take_unix_listener(index).is_ok() {
+            continue;
+        }
         if let Some(socket) = passed.take_tcp_listener(index).map_err(ListenError::Inherited)? {
             sockets.push(socket);
         }
