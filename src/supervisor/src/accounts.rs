@@ -22,6 +22,14 @@ pub(crate) struct Owner {
     pub(crate) gid: u32,
 }
 
+impl Owner {
+    /// Who runs this process.
+    pub(crate) fn myself() -> Self {
+        let (uid, gid) = (rustix::process::geteuid(), rustix::process::getegid());
+        Self { uid: uid.as_raw(), gid: gid.as_raw() }
+    }
+}
+
 /// The owners that the state has, or the wish to leave every file to who runs this process.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Accounts {
@@ -71,6 +79,11 @@ impl Accounts {
     /// The workers' user, with the group of an agent's range.
     pub(crate) fn workers_and_agent(self, uid_first: u32) -> Owner {
         Owner { uid: self.worker.map_or(0, |worker| worker.uid), gid: uid_first }
+    }
+
+    /// The owner that a file has after it was given to `owner`.
+    pub(crate) fn effective(self, owner: Owner) -> Owner {
+        if self.worker.is_some() { owner } else { Owner::myself() }
     }
 
     /// Gives an open file or directory to `owner`.

@@ -16,13 +16,13 @@ use std::path::{Path, PathBuf};
 use ploinky_contract::limits::MANIFEST_MAX_BYTES;
 use ploinky_contract::paths::{AgentDir, StateDir};
 use ploinky_contract::{AgentId, AgentName, DeployPath, Domain, Manifest, ManifestError, Service};
-use rustix::fs::{Mode, OFlags, RenameFlags};
+use rustix::fs::{Mode, RenameFlags};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 use crate::accounts::{Accounts, Owner};
-use crate::state_file;
 use crate::tree::{self, TreeError, TreeWriter};
+use crate::{directory, state_file};
 
 const CODE: &str = "code";
 const STAGING: &str = "code.new";
@@ -33,12 +33,16 @@ const OURS: [&str; 5] = ["manifest.json", CODE, STAGING, TASKS, RECORD];
 /// Bytes of the record: a manifest as a JSON string, where a character may need six.
 const RECORD_MAX_BYTES: usize = 6 * MANIFEST_MAX_BYTES + 4096;
 /// Directories of the queue and their modes (sticky where the agent may write).
-const QUEUE: [(&str, u32); 5] = [
+const QUEUE: [(&str, u32); 7] = [
     ("requests", 0o2750),
     ("urgent", 0o2750),
+    // What clients uploaded.
+    ("files", 0o2750),
     ("responses", 0o3770),
     ("errors", 0o3770),
     ("locks", 0o3770),
+    // Results that are files.
+    ("outputs", 0o3770),
 ];
 
 /// Where the code of an agent comes from.
@@ -137,7 +141,7 @@ impl AgentTree {
     pub(crate) fn stage(&self, source: Source) -> Result<(), AgentTreeError> {
         let agent = self.make_agent_directory()?;
         tree::remove(&agent, STAGING).map_err(|e| self.remove_error(STAGING, e))?;
-        let staging = self.make_directory(&agent, STAGING, 0o755, myself())?;
+        let staging = self.make_directory(&agent, STAGING, 0o755, Owner::myself())?;
         let mut writer = TreeWriter::new(staging);
         match source {
             Source::Installed(path) => tree::copy(&path, &mut writer),
@@ -175,10 +179,21 @@ impl AgentTree {
     /// # Errors
     /// When the host does not let it.
     pub(crate) fn seal(&self, uid_first: Option<u32>) -> Result<String, AgentTreeError> {
-        let staging = open_directory(&self.dir.root().join(STAGING))
+        let staging = directory::open(&self.dir.root().join(STAGING))
             .map_err(|source| self.make_error(STAGING, source))?;
-        let owner = uid_first.map_or(myself(), |uid| Owner { uid, gid: uid });
+        let owner = uid_first.map_or(Owner::myself(), |uid| Owner { uid, gid: uid });
         tree::seal(staging.as_fd(), self.accounts, owner).map_err(AgentTreeError::Tree)
+    }
+
+    /// Makes the directories of the queue that are missing, and gives those that are there their owners and
+    /// modes: a deployment of an earlier version has fewer.
+    ///
+    /// # Errors
+    /// When the host does not let it.
+    pub(crate) fn repair_queue(&self, uid_first: u32) -> Result<(), AgentTreeError> {
+        let agent =
+            directory::open(self.dir.root()).map_err(|source| self.make_error("", source))?;
+        self.make_queue(&agent, uid_first)
     }
 
     /// Puts the staged code and `manifest` in place of what is there. `from` is the release in force.
@@ -241,7 +256,7 @@ impl AgentTree {
             path: self.dir.root().to_owned(),
             source,
         };
-        let agent = match open_directory(self.dir.root()) {
+        let agent = match directory::open(self.dir.root()) {
             Ok(agent) => agent,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
             Err(error) => return Err(replace(error)),
@@ -281,7 +296,7 @@ impl AgentTree {
         let root = self.dir.root();
         let error = |source: io::Error| AgentTreeError::Remove { path: root.to_owned(), source };
         let (Some(parent), Some(name)) = (root.parent(), root.file_name()) else { return Ok(()) };
-        let domain = match open_directory(parent) {
+        let domain = match directory::open(parent) {
             Ok(domain) => domain,
             Err(found) if found.kind() == io::ErrorKind::NotFound => return Ok(()),
             Err(found) => return Err(error(found)),
@@ -310,18 +325,18 @@ impl AgentTree {
         let missing = || self.make_error("", io::ErrorKind::InvalidInput.into());
         let domain = root.parent().ok_or_else(missing)?;
         let agents = domain.parent().ok_or_else(missing)?;
-        let mut at = open_directory(agents.parent().ok_or_else(missing)?)
+        let mut at = directory::open(agents.parent().ok_or_else(missing)?)
             .map_err(|source| self.make_error("", source))?;
         for part in [agents, domain] {
             let name = part.file_name().ok_or_else(missing)?.to_string_lossy().into_owned();
-            at = self.make_directory(&at, &name, 0o711, myself())?;
+            at = self.make_directory(&at, &name, 0o711, Owner::myself())?;
         }
         let name = root.file_name().ok_or_else(missing)?.to_string_lossy().into_owned();
         match rustix::fs::mkdirat(&at, name.as_str(), Mode::RWXU) {
             Ok(()) | Err(Errno::EXIST) => {}
             Err(error) => return Err(self.make_error("", error.into())),
         }
-        open_directory(root).map_err(|source| self.make_error("", source))
+        directory::open(root).map_err(|source| self.make_error("", source))
     }
 
     fn make_queue(&self, agent: &OwnedFd, uid_first: u32) -> Result<(), AgentTreeError> {
@@ -340,29 +355,12 @@ impl AgentTree {
         mode: u32,
         owner: Owner,
     ) -> Result<OwnedFd, AgentTreeError> {
-        let failed = |source: io::Error| self.make_error(name, source);
-        match rustix::fs::mkdirat(parent, name, Mode::RWXU) {
-            Ok(()) | Err(Errno::EXIST) => {}
-            Err(error) => return Err(failed(error.into())),
-        }
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let directory = rustix::fs::openat(parent, name, flags, Mode::empty())
-            .map_err(|error| failed(error.into()))?;
-        self.adjust(&directory, mode, owner).map_err(failed)?;
-        Ok(directory)
+        directory::make(parent, name, mode, owner, self.accounts)
+            .map_err(|source| self.make_error(name, source))
     }
 
-    /// Sets mode and owner. The setgid bit can be set only while the group is the own one, as `CAP_FSETID` is
-    /// not at hand; giving a directory away keeps its bits.
     fn adjust(&self, directory: &OwnedFd, mode: u32, owner: Owner) -> io::Result<()> {
-        let found = rustix::fs::fstat(directory)?;
-        if found.st_mode & 0o7777 == mode && (found.st_uid, found.st_gid) == (owner.uid, owner.gid)
-        {
-            return Ok(());
-        }
-        self.accounts.give(directory, myself())?;
-        rustix::fs::fchmod(directory, Mode::from_raw_mode(mode))?;
-        self.accounts.give(directory, owner)
+        directory::adjust(directory, mode, owner, self.accounts)
     }
 
     fn make_error(&self, name: &str, source: io::Error) -> AgentTreeError {
@@ -372,12 +370,6 @@ impl AgentTree {
     fn remove_error(&self, name: &str, source: io::Error) -> AgentTreeError {
         AgentTreeError::Remove { path: self.dir.root().join(name), source }
     }
-}
-
-/// Who runs this process.
-fn myself() -> Owner {
-    let (uid, gid) = (rustix::process::geteuid(), rustix::process::getegid());
-    Owner { uid: uid.as_raw(), gid: gid.as_raw() }
 }
 
 /// What there is among the directories of agents.
@@ -438,17 +430,11 @@ fn directories(path: &Path, strangers: &mut Vec<PathBuf>) -> io::Result<Vec<Path
     Ok(found)
 }
 
-fn open_directory(path: &Path) -> io::Result<OwnedFd> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    Ok(rustix::fs::open(path, flags, Mode::empty())?)
-}
-
 /// Whether `inner` is a directory below `top` that is reached without links.
 fn is_inner_directory(top: &Path, inner: &str) -> bool {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let mut at = open_directory(top);
+    let mut at = directory::open(top);
     for part in inner.split('/').filter(|part| !matches!(*part, "" | ".")) {
-        at = at.and_then(|at| Ok(rustix::fs::openat(at, part, flags, Mode::empty())?));
+        at = at.and_then(|at| directory::open_in(at, part));
     }
     at.is_ok()
 }

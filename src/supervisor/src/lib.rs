@@ -21,6 +21,8 @@ mod agent_tree;
 mod apply;
 mod authorize;
 mod config_store;
+mod directory;
+mod lane;
 mod lifecycle;
 mod options;
 mod plan;
@@ -29,6 +31,7 @@ pub mod quadlet;
 mod serve;
 mod state_file;
 mod systemd;
+mod task_key;
 mod tree;
 mod uid_map;
 mod unit_store;
@@ -38,14 +41,18 @@ mod watch;
 
 use std::process::ExitCode;
 
-use ploinky_contract::exit;
+use ploinky_contract::paths::RuntimeDir;
+use ploinky_contract::{AgentId, exit};
 
-use options::Command;
+use accounts::Accounts;
+use lane::{Lanes, Made};
+use options::{Command, Options};
 
 /// The process: arguments, then the journal, then work.
 pub fn main() -> ExitCode {
     let options = match Command::parse(std::env::args_os().skip(1)) {
         Ok(Command::Serve(options)) => options,
+        Ok(Command::MakeLane(agent, uid_first)) => return make_lane(&agent, uid_first),
         Ok(Command::Version) => return say_version(),
         Err(error) => return refuse_arguments(&error),
     };
@@ -62,6 +69,32 @@ pub fn main() -> ExitCode {
         Err(error) => {
             tracing::error!("{}", ploinky_contract::chain(&error));
             error.exit_code()
+        }
+    }
+}
+
+/// What the unit of an agent does before its container starts; its journal has what is said here.
+#[expect(clippy::print_stderr, reason = "the journal of the agent's unit")]
+fn make_lane(agent: &AgentId, uid_first: u32) -> ExitCode {
+    let Options { runtime, etc, .. } = Options::default();
+    let accounts = match Accounts::read(&etc) {
+        Ok(accounts) => accounts,
+        Err(error) => {
+            eprintln!("error: {}", ploinky_contract::chain(&error));
+            return ExitCode::from(exit::CONFIG);
+        }
+    };
+    match Lanes::new(RuntimeDir::new(runtime), accounts).make(agent, uid_first) {
+        Ok(Made::Queue) => ExitCode::SUCCESS,
+        Ok(Made::Nothing) => {
+            eprintln!(
+                "run-ploinky-sync.mount is not active; all calls of {agent} go through the disk"
+            );
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("error: {}", ploinky_contract::chain(&error));
+            ExitCode::from(exit::REFUSED)
         }
     }
 }

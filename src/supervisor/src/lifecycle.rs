@@ -31,6 +31,7 @@ use crate::accounts::Accounts;
 use crate::agent_tree::{self, AgentTree};
 use crate::apply::{ApplyError, Starts, apply};
 use crate::config_store::ConfigStore;
+use crate::lane::Lanes;
 use crate::plan::{Activity, Installed, Step, Wanted, plan};
 use crate::podman::Podman;
 use crate::quadlet::AgentUnit;
@@ -60,6 +61,7 @@ pub(crate) struct Snapshot {
 #[derive(Clone)]
 pub(crate) struct Host {
     pub(crate) state: StateDir,
+    pub(crate) lanes: Lanes,
     pub(crate) installed_agents: PathBuf,
     pub(crate) accounts: Accounts,
     pub(crate) units: UnitStore,
@@ -193,6 +195,13 @@ impl Lifecycle {
     fn tree(&self, deployment: &Place) -> AgentTree {
         let Host { state, accounts, .. } = &self.host;
         AgentTree::new(state, &deployment.domain, &deployment.path, *accounts)
+    }
+
+    /// Removes everything that an agent has: first its lane, as without a directory nobody would look for it.
+    async fn remove_files(&self, id: &AgentId, tree: AgentTree) -> Result<(), LifecycleError> {
+        let (lanes, lane) = (self.host.lanes.clone(), id.clone());
+        blocking(move || lanes.remove(&lane)).await?;
+        blocking(move || tree.remove()).await
     }
 
     fn uid_map(&self) -> Result<UidMap, LifecycleError> {
@@ -368,11 +377,11 @@ fn check_place(place: &Place, manifest: &Manifest) -> Result<(), LifecycleError>
 }
 
 /// Runs what blocks on a thread of its own, so that the watchdog and the status go on.
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, agent_tree::AgentTreeError> + Send + 'static,
+async fn blocking<T: Send + 'static, E: Into<LifecycleError> + Send + 'static>(
+    work: impl FnOnce() -> Result<T, E> + Send + 'static,
 ) -> Result<T, LifecycleError> {
     match tokio::task::spawn_blocking(work).await {
-        Ok(done) => done.map_err(LifecycleError::Tree),
+        Ok(done) => done.map_err(Into::into),
         Err(_cancelled) => Err(LifecycleError::Stopping),
     }
 }

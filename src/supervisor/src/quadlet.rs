@@ -6,7 +6,8 @@
 
 use ploinky_contract::limits::{START_TIMEOUT, STOP_TIMEOUT, UID_RANGE_SIZE};
 use ploinky_contract::paths::{
-    AGENT_CORE, AgentDir, CONTAINER_AGENT_CORE, CONTAINER_CODE, CONTAINER_MANIFEST, CONTAINER_TASKS,
+    AGENT_CORE, AgentDir, CONTAINER_AGENT_CORE, CONTAINER_CODE, CONTAINER_MANIFEST, CONTAINER_SYNC,
+    CONTAINER_TASKS, RUNTIME, RuntimeDir,
 };
 use ploinky_contract::{AgentId, Container, Deployment, Resources};
 
@@ -22,6 +23,9 @@ const PIDS_DEFAULT: u32 = 256;
 const TASKS_BESIDES_CONTAINER: u32 = 44;
 /// What a root of a container needs for package managers (the first five) and to end what it started.
 const CAPABILITIES: &str = "CAP_CHOWN CAP_DAC_OVERRIDE CAP_FOWNER CAP_SETUID CAP_SETGID CAP_KILL";
+
+/// The program that makes the queue in memory before the container starts.
+const SUPERVISOR: &str = "/usr/lib/ploinky/ploinky-supervisor";
 
 /// Everything that the text of a unit depends on.
 #[derive(Clone, Debug)]
@@ -75,6 +79,11 @@ impl AgentUnit<'_> {
         // `systemctl stop ploinky.target` means all of Ploinky.
         unit.fixed("PartOf", "ploinky.target");
         unit.fixed("StartLimitIntervalSec", "0");
+        if self.has_lane() {
+            // `Volume=` below makes Quadlet require what is mounted; a masked unit counts as not there.
+            unit.fixed("Wants", "run-ploinky-sync.mount");
+            unit.fixed("After", "run-ploinky-sync.mount");
+        }
 
         unit.section("Container");
         unit.set("Image", container.image.as_str())?;
@@ -97,6 +106,11 @@ impl AgentUnit<'_> {
             unit.fixed("WantedBy", "ploinky.target");
         }
         Ok(())
+    }
+
+    /// Only agent-core serves a queue in memory.
+    fn has_lane(&self) -> bool {
+        self.container.run.is_none()
     }
 
     fn write_program(&self, unit: &mut UnitText) -> Result<(), UnitTextError> {
@@ -153,6 +167,10 @@ impl AgentUnit<'_> {
         let dir = self.dir;
         unit.set("Volume", &volume(&dir.code(), CONTAINER_CODE, "nosuid,nodev")?)?;
         unit.set("Volume", &volume(&dir.tasks(), CONTAINER_TASKS, "nosuid,nodev,noexec")?)?;
+        if self.has_lane() {
+            let lane = RuntimeDir::new(RUNTIME).sync_of(self.id);
+            unit.set("Volume", &volume(&lane, CONTAINER_SYNC, "nosuid,nodev,noexec")?)?;
+        }
         let core = AGENT_CORE.as_ref();
         unit.set("Volume", &volume(core, "/agentCore", "ro,nosuid,nodev")?)?;
         let manifest = volume(&dir.manifest(), CONTAINER_MANIFEST, "ro,nosuid,nodev,noexec")?;
@@ -185,6 +203,11 @@ impl AgentUnit<'_> {
         let Resources { memory_bytes, cpu_percent, pids } = &self.container.resources;
         unit.section("Service");
         unit.fixed("Slice", "ploinky-agents.slice");
+        if self.has_lane() {
+            // As root of the host, in the cgroup of the agent, whose memory it is.
+            let Self { id, uid_first, .. } = self;
+            unit.set("ExecStartPre", &format!("+{SUPERVISOR} make-lane {id} {uid_first}"))?;
+        }
         unit.fixed("Restart", "always");
         // Short enough to be back before a waiting request gives up, long enough not to spin.
         unit.fixed("RestartSec", "500ms");

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use ploinky_contract::exit;
-use ploinky_contract::paths::StateDir;
+use ploinky_contract::paths::{RuntimeDir, StateDir};
 use ploinky_control::{BUS_NAME, OBJECT_PATH};
 use sd_notify::NotifyState;
 use tokio::signal::unix::{SignalKind, signal};
@@ -16,9 +16,9 @@ use tokio::time::timeout;
 use zbus::Connection;
 
 use crate::accounts::{AccountError, Accounts};
-use crate::agent_tree;
 use crate::authorize::BusAuthority;
 use crate::config_store::{ConfigStore, ConfigStoreError};
+use crate::lane::Lanes;
 use crate::lifecycle::{Handle, Host, Lifecycle, Reporter};
 use crate::options::Options;
 use crate::podman::PodmanApi;
@@ -26,6 +26,7 @@ use crate::systemd::{SystemdBus, SystemdError};
 use crate::unit_store::UnitStore;
 use crate::verbs::Verbs;
 use crate::watch::Watch;
+use crate::{agent_tree, task_key};
 
 /// Time for a change under way when the process is told to stop; below `TimeoutStopSec=` of the unit.
 const STOP_LIMIT: Duration = Duration::from_secs(30);
@@ -75,13 +76,17 @@ impl ServeError {
 pub(crate) async fn serve(options: Options) -> Result<(), ServeError> {
     let mut terminate = signal(SignalKind::terminate()).map_err(ServeError::Signal)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(ServeError::Signal)?;
-    let Options { state, quadlet, installed_agents, podman_socket, etc } = options;
+    let Options { state, runtime, quadlet, installed_agents, podman_socket, etc } = options;
     let accounts = Accounts::read(&etc).map_err(ServeError::Accounts)?;
     let state = StateDir::new(state);
     let agents = agent_tree::list(&state, accounts).map_err(ServeError::State)?.agents;
     let store =
         ConfigStore::open(state.config(), !agents.is_empty()).map_err(ServeError::Config)?;
     let watch = Watch::new(&state.config()).map_err(ServeError::Watch)?;
+    // Everything else works without it; the workers say so to those who need it.
+    if let Err(error) = task_key::ensure(&state.task_key(), accounts) {
+        tracing::error!("{}", ploinky_contract::chain(&error));
+    }
 
     let connecting = timeout(BUS_LIMIT, Connection::system());
     let connection =
@@ -89,6 +94,7 @@ pub(crate) async fn serve(options: Options) -> Result<(), ServeError> {
     let systemd = SystemdBus::new(&connection).await.map_err(ServeError::Systemd)?;
     let host = Host {
         state,
+        lanes: Lanes::new(RuntimeDir::new(runtime), accounts),
         installed_agents: installed_agents.clone(),
         accounts,
         units: UnitStore::new(quadlet),

@@ -47,6 +47,19 @@ pub(crate) fn read_bounded(file: &File, limit: usize) -> io::Result<Vec<u8>> {
 /// When a step fails; then the old content is still there, unless it was the last one, the fsync of the
 /// directory, that failed.
 pub(crate) fn write(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+    write_for(path, bytes, mode, |_file| Ok(()))
+}
+
+/// The same, for a file that `give` gives to another owner before it has content.
+///
+/// # Errors
+/// As of [`write()`].
+pub(crate) fn write_for(
+    path: &Path,
+    bytes: &[u8],
+    mode: u32,
+    give: impl FnOnce(&File) -> io::Result<()>,
+) -> io::Result<()> {
     let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "is not the path of a file"));
     };
@@ -60,7 +73,8 @@ pub(crate) fn write(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     let (uid, gid) = (rustix::process::geteuid(), rustix::process::getegid());
     rustix::fs::fchown(&file, Some(uid), Some(gid))?;
     rustix::fs::fchmod(&file, Mode::from_raw_mode(mode))?;
-    let written = file.write_all(bytes).and_then(|()| file.sync_all());
+    let given = give(&file);
+    let written = given.and_then(|()| file.write_all(bytes)).and_then(|()| file.sync_all());
     if let Err(error) = written {
         // What failed is the write; the leftover is removed by the next one at the latest.
         drop(remove(&directory, &staged));

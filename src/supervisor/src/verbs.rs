@@ -191,6 +191,7 @@ fn control_error(error: LifecycleError) -> ControlError {
         E::Busy(_) => ControlError::Busy,
         E::Config(_)
         | E::Tree(_)
+        | E::Lane(_)
         | E::List(_)
         | E::UidMap(_)
         | E::NoRange { .. }

@@ -208,8 +208,13 @@ impl Argv {
         let service = service(generator, text);
         let lines = values(&service, "ExecStart");
         assert_eq!(lines.len(), 1, "{service}");
-        assert_eq!(values(&service, "ExecStartPre"), Vec::<&str>::new());
-        Self::new(words(lines[0]))
+        let argv = Self::new(words(lines[0]));
+        // Who serves no queue in memory gets none.
+        let has_lane =
+            argv.options["-v"].iter().any(|volume| volume.contains("/run/ploinky/sync:"));
+        let before: &[&str] = if has_lane { &[MAKE_LANE] } else { &[] };
+        assert_eq!(values(&service, "ExecStartPre"), before);
+        argv
     }
 
     /// The unit of a manifest with nothing but a name and an image.
@@ -232,6 +237,10 @@ fn with_env(env: &BTreeMap<String, String>) -> serde_json::Value {
     serde_json::json!({"name": "x", "container": "localhost/x:1", "env": env})
 }
 
+const MAKE_LANE: &str =
+    "+/usr/lib/ploinky/ploinky-supervisor make-lane ip6___1-a_b-c--d 1073807360";
+const LANE: &str = "/run/ploinky/sync/ip6___1-a_b-c--d:/run/ploinky/sync:nosuid,nodev,noexec";
+
 const DEFAULT: &str = "/usr/bin/podman run --name ploinky-ip6___1-a_b-c--d --cidfile=%t/%N.cid --replace --rm \
     --log-driver journald --cgroups=split --pull never --pids-limit 256 --entrypoint [\"/agentCore/agent-core\"] \
     --workdir /agent --stop-timeout 10 --tmpfs /root:size=256m,mode=0700 --ulimit nofile=4096:8192 \
@@ -241,6 +250,7 @@ const DEFAULT: &str = "/usr/bin/podman run --name ploinky-ip6___1-a_b-c--d --cid
     --uidmap 0:1073807360:65536 --gidmap 0:1073807360:65536 \
     -v /var/lib/ploinky/agents/ip6_/a_b-c--d/code:/agent:nosuid,nodev \
     -v /var/lib/ploinky/agents/ip6_/a_b-c--d/.tasks:/agent/.tasks:nosuid,nodev,noexec \
+    -v /run/ploinky/sync/ip6___1-a_b-c--d:/run/ploinky/sync:nosuid,nodev,noexec \
     -v /usr/lib/ploinky/agentcore:/agentCore:ro,nosuid,nodev \
     -v /var/lib/ploinky/agents/ip6_/a_b-c--d/manifest.json:/run/ploinky/manifest.json:ro,nosuid,nodev,noexec \
     --label io.ploinky.agent=x --label io.ploinky.domain=[::1] --label io.ploinky.path=/a_b/c-d \
@@ -315,6 +325,7 @@ fn hostile_words_of_a_program_arrive_as_they_are() {
         assert_eq!(serde_json::from_str::<Vec<String>>(&words[0]).unwrap(), program, "{option}");
         expected.options.remove(option);
     }
+    expected.options.get_mut("-v").unwrap().retain(|volume| volume != LANE);
     expected.options.remove("--sdnotify=container");
     expected.options.insert("--sdnotify=conmon".to_owned(), Vec::new());
     assert_eq!(found, expected);

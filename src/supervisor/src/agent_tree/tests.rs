@@ -77,9 +77,11 @@ fn a_new_agent_gets_the_owners_and_modes_of_the_queue() {
         (".tasks", 0o2750, S, B),
         (".tasks/requests", 0o2750, S, B),
         (".tasks/urgent", 0o2750, S, B),
+        (".tasks/files", 0o2750, S, B),
         (".tasks/responses", 0o3770, S, B),
         (".tasks/errors", 0o3770, S, B),
         (".tasks/locks", 0o3770, S, B),
+        (".tasks/outputs", 0o3770, S, B),
     ];
     let is_root = rustix::process::geteuid().is_root();
     for (name, mode, uid, gid) in expected {
@@ -126,7 +128,7 @@ fn a_replacement_that_was_cut_off_before_the_exchange_is_undone() {
     let one = place.put("one", None);
     let two = place.put("two", Some(&one));
     // As if the exchange had not taken place yet.
-    let agent = open_directory(place.tree.dir.root()).unwrap();
+    let agent = directory::open(place.tree.dir.root()).unwrap();
     AgentTree::exchange(&agent).unwrap();
     assert_ne!(one, two);
     for name in [".manifest.json.tmp", ".redeploy.json.tmp"] {

@@ -2,7 +2,7 @@
 
 use ploinky_contract::{AgentId, Config, Deployment, Service};
 
-use super::{Lifecycle, LifecycleError, Place, Point, blocking, runs};
+use super::{Lifecycle, LifecycleError, Place, Point, runs};
 use crate::apply::ApplyError;
 use crate::systemd::Job;
 
@@ -25,8 +25,7 @@ impl Lifecycle {
         self.reached(Point::Unlisted).await;
         self.apply_one(&id, None).await?;
         self.reached(Point::UnitGone).await;
-        let tree = self.tree(place);
-        blocking(move || tree.remove()).await?;
+        self.remove_files(&id, self.tree(place)).await?;
         self.reached(Point::TreeGone).await;
         self.uid_map()?.free(&id).map_err(LifecycleError::UidMap)?;
         self.unfinished = others;

@@ -206,7 +206,7 @@ impl Lifecycle {
         let done = if old.is_some() {
             blocking(move || tree.settle(None)).await.map(drop)
         } else {
-            let removed = blocking(move || tree.remove()).await;
+            let removed = self.remove_files(id, tree).await;
             removed.and_then(|()| self.uid_map()?.free(id).map_err(LifecycleError::UidMap))
         };
         let Err(error) = done else { return true };

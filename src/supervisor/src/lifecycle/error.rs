@@ -7,6 +7,7 @@ use ploinky_contract::{AgentId, AgentName, ConfigError, ImageName, InvalidAgentI
 use crate::agent_tree::AgentTreeError;
 use crate::apply::ApplyError;
 use crate::config_store::ConfigStoreError;
+use crate::lane::LaneError;
 use crate::podman::PodmanError;
 use crate::quadlet::QuadletError;
 use crate::systemd::{Job, SystemdError};
@@ -44,7 +45,9 @@ pub(crate) enum LifecycleError {
     #[error(transparent)]
     Config(ConfigStoreError),
     #[error(transparent)]
-    Tree(AgentTreeError),
+    Tree(#[from] AgentTreeError),
+    #[error(transparent)]
+    Lane(#[from] LaneError),
     #[error("cannot list the agents")]
     List(#[source] io::Error),
     #[error("cannot tell the host uids of the agent")]

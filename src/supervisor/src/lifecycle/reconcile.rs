@@ -147,6 +147,9 @@ impl Lifecycle {
         };
         check_place(&place, &manifest)?;
         let wanted = self.wanted(config, deployment, &manifest, uid_first, false)?;
+        if let Some(uid_first) = uid_first {
+            blocking(move || tree.repair_queue(uid_first)).await?;
+        }
         Ok(Ensured { wanted, release })
     }
 
@@ -259,7 +262,7 @@ impl Lifecycle {
                 continue;
             }
             tracing::info!(AGENT = %id, "removing {}, which is not deployed", tree.dir().root().display());
-            if let Err(error) = blocking(move || tree.remove()).await {
+            if let Err(error) = self.remove_files(&id, tree).await {
                 problems.insert(id, error.chain());
             }
         }

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use ploinky_contract::limits::UID_RANGE_FIRST;
+use ploinky_contract::paths::RuntimeDir;
 use ploinky_contract::{AgentName, Config};
 
 use super::handle::Order;
@@ -30,7 +31,7 @@ struct World {
 impl World {
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        for name in ["state", "quadlet", "installed"] {
+        for name in ["state", "run", "run/sync", "quadlet", "installed"] {
             std::fs::create_dir(dir.path().join(name)).unwrap();
         }
         let sim = Sim::new(&dir.path().join("quadlet"));
@@ -45,6 +46,7 @@ impl World {
         };
         Host {
             state: StateDir::new(self.dir.path().join("state")),
+            lanes: Lanes::new(RuntimeDir::new(self.dir.path().join("run")), accounts),
             installed_agents: self.dir.path().join("installed"),
             accounts,
             units: UnitStore::new(self.dir.path().join("quadlet")),
@@ -93,7 +95,7 @@ impl World {
     /// Everything that could be left of an agent: its files below the state, units, ranges.
     fn leftovers(&self) -> Vec<String> {
         let mut left: Vec<String> = self.sim.units().into_iter().map(|(unit, _)| unit).collect();
-        for dir in ["state/agents", "quadlet"] {
+        for dir in ["state/agents", "run/sync", "quadlet"] {
             for entry in std::fs::read_dir(self.path(dir)).into_iter().flatten() {
                 left.push(entry.unwrap().path().display().to_string());
             }

@@ -42,6 +42,10 @@ async fn served(allowed: &'static [Action], snapshot: Snapshot) -> Served {
     let dir = tempfile::tempdir().unwrap();
     let host = Host {
         state: ploinky_contract::paths::StateDir::new(dir.path()),
+        lanes: crate::lane::Lanes::new(
+            ploinky_contract::paths::RuntimeDir::new(dir.path().join("run")),
+            Accounts::kept(),
+        ),
         installed_agents: dir.path().join("installed"),
         accounts: Accounts::kept(),
         units: UnitStore::new(dir.path().join("quadlet")),
