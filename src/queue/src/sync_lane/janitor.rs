@@ -107,3 +107,77 @@ fn instances(responses: &OwnedFd) -> io::Result<Vec<u16>> {
     }
     Ok(instances)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::time::{Duration, SystemTime};
+
+    use super::*;
+    use crate::boot_id;
+    use crate::scratch::{id, raw, request};
+    use crate::sync_lane::scratch::Lane;
+
+    const NOBODY: &dyn Fn(&Submitter) -> bool = &|_| false;
+    const EVERYBODY: &dyn Fn(&Submitter) -> bool = &|_| true;
+
+    fn pass(lane: &Lane, is_alive: &dyn Fn(&Submitter) -> bool) -> Swept {
+        sweep_sync(&lane.producer, &boot_id().unwrap(), is_alive, 1000).unwrap()
+    }
+
+    fn make_old(lane: &Lane, directory: &str, name: &str) {
+        #[expect(clippy::disallowed_methods, reason = "the age of a file is in wall-clock time")]
+        let long_ago = SystemTime::now() - Duration::from_secs(3600);
+        File::create(lane.path(directory, name)).and_then(|f| f.set_modified(long_ago)).unwrap();
+    }
+
+    #[test]
+    fn tasks_of_living_workers_stay() {
+        let lane = Lane::new();
+        let waits = lane.submit(1);
+        drop(lane.claim(0, lane.submit(2)));
+        lane.consumer.complete(&lane.claim(1, lane.submit(3)), &raw("1")).unwrap();
+        drop(lane.producer.make_stream(waits).unwrap());
+        let swept = pass(&lane, EVERYBODY);
+        assert_eq!((swept.tasks, swept.asked, swept.strays), (0, 0, 0), "{swept:?}");
+        assert_eq!(lane.names("requests"), [1, 2, 3].map(|n| id(n).as_str().to_owned()));
+        assert_eq!(lane.names("streams"), [waits.as_str()]);
+    }
+
+    #[test]
+    fn tasks_of_dead_workers_and_other_boots_do_not_run() {
+        let lane = Lane::new();
+        let waits = lane.submit(1);
+        let mut old = request(2);
+        old.boot_id = "f".repeat(32);
+        lane.producer.submit(&old).unwrap();
+        let runs = lane.submit(3);
+        drop(lane.claim(0, runs));
+        let swept = pass(&lane, NOBODY);
+        assert_eq!((swept.tasks, swept.asked), (2, 1), "{swept:?}");
+        assert_eq!(lane.names("requests"), Vec::<String>::new());
+        assert_eq!(lane.consumer.urgent().unwrap(), [runs]);
+        for id in [waits, old.id] {
+            assert!(matches!(lane.consumer.claim(1, id).unwrap(), crate::Claimed::Not(_)));
+        }
+    }
+
+    #[test]
+    fn old_files_of_no_task_are_removed_for_every_worker() {
+        let lane = Lane::new();
+        drop(lane.another_producer(2));
+        std::fs::create_dir(lane.path("responses", "junk")).unwrap();
+        let known = lane.submit(1);
+        for directory in ["urgent", "streams", "responses/1", "responses/2", "responses/junk"] {
+            make_old(&lane, directory, id(7).as_str());
+            drop(File::create(lane.path(directory, id(8).as_str())).unwrap());
+        }
+        make_old(&lane, "responses/2", known.as_str());
+        make_old(&lane, "responses/2", ".tmp-x");
+        make_old(&lane, "requests", id(9).as_str());
+        let swept = pass(&lane, EVERYBODY);
+        assert_eq!((swept.tasks, swept.strays), (1, 5), "{swept:?}");
+        assert_eq!(lane.names("responses/2"), [known.as_str(), id(8).as_str()]);
+        assert_eq!(lane.names("responses/junk").len(), 2);
+    }
+}

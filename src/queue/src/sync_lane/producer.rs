@@ -125,17 +125,17 @@ impl SyncProducer {
 
     /// Ends a task that nobody waits for: takes its request away before the agent opens it, or asks the agent
     /// to end it. Call [`SyncProducer::clean`] when it ended, at the latest some seconds after
-    /// [`Cancel::Asked`]; no record has to be made in the place of the agent's.
+    /// [`Cancel::Asked`]; no record has to be made in the place of the agent's. [`Cancel::NeverStarted`] is also
+    /// said of a task whose runner died in this moment: it will not run again, and no record comes.
     ///
     /// # Errors
     /// When the request cannot be removed, or the wish cannot be made. The task may still run; its deadline
     /// ends it.
     pub fn cancel(&self, id: TaskId) -> io::Result<Cancel> {
         let cancelled = self.directories.cancel(id)?;
-        if cancelled == Cancel::Asked && exists(&self.responses, id)? {
-            return Ok(Cancel::Finished);
-        }
-        Ok(cancelled)
+        // Last: a task leaves its slot after it has a record.
+        let has_ended = exists(&self.responses, id)?;
+        Ok(if has_ended { Cancel::Finished } else { cancelled })
     }
 
     /// Removes everything of a task, the request first: without it the task can never run again, wherever this
@@ -339,8 +339,11 @@ mod tests {
         assert_eq!((heard, lane.consumer.urgent().unwrap()), (vec![id], vec![id]));
         let why = crate::TaskError::new(crate::code::CANCELLED, "ended");
         lane.consumer.fail(&claim, &why).unwrap();
+        // The slot goes to another task.
+        drop(lane.claim(0, lane.submit(2)));
         assert_eq!(lane.producer.cancel(id).unwrap(), Cancel::Finished);
         assert_eq!(lane.outcome(id).as_deref(), Some("CANCELLED: ended"));
+        std::fs::remove_file(lane.path("requests", crate::scratch::id(2).as_str())).unwrap();
         lane.producer.clean(id).unwrap();
         lane.assert_empty();
     }
