@@ -3,13 +3,16 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use ploinky_contract::paths::{CONTAINER_CODE, CONTAINER_MANIFEST, CONTAINER_TASKS};
+use ploinky_contract::paths::{
+    CONTAINER_CODE, CONTAINER_MANIFEST, CONTAINER_SYNC, CONTAINER_TASKS,
+};
 
 /// What to do, and where things are.
 #[derive(Debug, Eq, PartialEq)]
 pub(crate) struct Arguments {
     pub(crate) verb: Verb,
     pub(crate) tasks: PathBuf,
+    pub(crate) sync: PathBuf,
     pub(crate) manifest: PathBuf,
     pub(crate) code: PathBuf,
 }
@@ -21,8 +24,7 @@ pub(crate) enum Verb {
     Version,
 }
 
-const USAGE: &str =
-    "usage: agent-core [run|health|version] [--tasks DIR] [--manifest FILE] [--code DIR]";
+const USAGE: &str = "usage: agent-core [run|health|version] [--tasks DIR] [--sync DIR] [--manifest FILE] [--code DIR]";
 
 /// Why a command line was refused.
 #[derive(Debug, thiserror::Error)]
@@ -38,6 +40,7 @@ impl Arguments {
         let mut arguments = Self {
             verb: Verb::Run,
             tasks: CONTAINER_TASKS.into(),
+            sync: CONTAINER_SYNC.into(),
             manifest: CONTAINER_MANIFEST.into(),
             code: CONTAINER_CODE.into(),
         };
@@ -50,6 +53,7 @@ impl Arguments {
                 Some("health") => arguments.verb = Verb::Health,
                 Some("version" | "--version") => arguments.verb = Verb::Version,
                 Some("--tasks") => arguments.tasks = path("--tasks")?,
+                Some("--sync") => arguments.sync = path("--sync")?,
                 Some("--manifest") => arguments.manifest = path("--manifest")?,
                 Some("--code") => arguments.code = path("--code")?,
                 Some(_) | None => return Err(UsageError::Unknown(word)),

@@ -32,6 +32,15 @@ impl BootTime {
         self <= Self::now()
     }
 
+    /// Time since then; nothing if it is to come.
+    pub(crate) fn since(self) -> Duration {
+        Duration::from_nanos(Self::now().0.saturating_sub(self.0))
+    }
+
+    pub(crate) fn as_ns(self) -> u64 {
+        self.0
+    }
+
     /// Time until then; nothing if it is past.
     pub(crate) fn left(self) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(Self::now().0))

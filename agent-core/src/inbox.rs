@@ -1,79 +1,118 @@
 //! Tasks that wait for a thread. The thread that the kernel wakes takes the task itself: no one hands it on.
+//!
+//! As long as there are threads enough for all that came, nothing is read to decide who is first. As soon as
+//! tasks have to wait, the heads of their requests are read once and [`Schedule`] knows the order.
 
 use std::collections::{HashSet, VecDeque};
 use std::io;
-use std::mem::MaybeUninit;
+use std::mem::{self, MaybeUninit};
 use std::os::fd::OwnedFd;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use ploinky_contract::TaskId;
-use ploinky_contract::limits::INBOX_SWEEP;
-use ploinky_queue::{Consumer, Watch};
+use ploinky_queue::{Watch, boottime_ns};
 use rustix::event::epoll;
 use rustix::io::Errno;
-use rustix::time::{
-    Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create,
-    timerfd_settime,
-};
 
-use crate::interrupt::Bell;
+use crate::interrupt::{Bell, Interrupt, Interrupts};
+use crate::lane::Lane;
+use crate::lanes::{Lanes, Look};
 use crate::log;
+use crate::schedule::{DURABLE_MAX, Entry, Next, Pushed, Schedule, number};
 
-/// Ids held in memory; what is beyond stays in the directory until the next sweep.
-const HELD_MAX: usize = 8192;
+/// Hints held in memory, before their tasks were looked at; what is beyond comes with the next sweep.
+const FRESH_MAX: usize = 65_536;
+/// Tasks that are looked at before others may go on.
+const LOOKS: usize = 256;
+/// While tasks wait, new hints are read no more often than so.
+const HINTS_EVERY: Duration = Duration::from_millis(1);
 
 /// What an event of the kernel is about, as bits.
-const HINT: u64 = 1;
-const BELL: u64 = 2;
-const SWEEP: u64 = 4;
+const SYNC_HINT: u64 = 1;
+const DURABLE_HINT: u64 = 2;
+const BELL: u64 = 4;
 
 /// What waits. All threads wait in the same place; the kernel wakes one of them for each event.
 #[derive(Debug)]
 pub(crate) struct Inbox {
     epoll: OwnedFd,
     bell: Bell,
-    timer: OwnedFd,
-    watch: Mutex<Watch>,
-    held: Mutex<VecDeque<TaskId>>,
+    sync: Option<Mutex<Watch>>,
+    durable: Mutex<Watch>,
+    state: Mutex<State>,
+    /// Rings when somebody has to look at the directories, or at the clock.
+    sweeps: Bell,
+    /// Whether order has to be decided before any claim.
+    has_classes: bool,
     idle: AtomicUsize,
+    hints_read_ns: AtomicU64,
     is_closed: AtomicBool,
 }
 
+#[derive(Debug)]
+struct State {
+    /// Tasks of which nothing is known but the id.
+    fresh: VecDeque<(Lane, TaskId)>,
+    schedule: Schedule,
+    /// What each thread has.
+    running: Vec<Option<Next>>,
+    /// Tasks of which a hint came while they ran: the same id may have been submitted anew.
+    again: Vec<TaskId>,
+    /// Durable tasks that are over and whose requests are still there; sweeps need not look at them.
+    over: HashSet<u128>,
+    /// Hints were lost, or tasks were left in their directory for want of room.
+    is_lossy: bool,
+}
+
 impl Inbox {
-    /// Starts to listen. What was there before comes by [`Inbox::sweep`].
-    pub(crate) fn open(consumer: &Consumer) -> io::Result<Self> {
+    /// Starts to listen for `threads` threads. What was there before comes with the first sweep.
+    pub(crate) fn open(lanes: &Lanes, threads: usize) -> io::Result<Self> {
+        let sync = lanes.watch_requests(Lane::Sync)?.map(Mutex::new);
+        let durable = lanes.watch_requests(Lane::Durable)?.ok_or(io::ErrorKind::NotFound)?;
         let inbox = Self {
             epoll: epoll::create(epoll::CreateFlags::CLOEXEC)?,
             bell: Bell::new()?,
-            timer: timerfd_create(
-                TimerfdClockId::Monotonic,
-                TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK,
-            )?,
-            watch: Mutex::new(consumer.watch_requests()?),
-            held: Mutex::default(),
+            sync,
+            durable: Mutex::new(durable),
+            state: Mutex::new(State {
+                fresh: VecDeque::new(),
+                schedule: Schedule::new(lanes.bounds()),
+                running: vec![None; threads],
+                again: Vec::new(),
+                over: HashSet::new(),
+                is_lossy: false,
+            }),
+            sweeps: Bell::new()?,
+            has_classes: !lanes.bounds().is_empty(),
             idle: AtomicUsize::new(0),
+            hints_read_ns: AtomicU64::new(0),
             is_closed: AtomicBool::new(false),
         };
-        let every = Timespec {
-            tv_sec: i64::try_from(INBOX_SWEEP.as_secs()).unwrap_or(1),
-            tv_nsec: INBOX_SWEEP.subsec_nanos().into(),
-        };
-        let every = Itimerspec { it_interval: every, it_value: every };
-        timerfd_settime(&inbox.timer, TimerfdTimerFlags::empty(), &every)?;
         // Edges: each event wakes one thread, and not again while that thread has not read it yet.
         let edge = epoll::EventFlags::IN | epoll::EventFlags::ET;
-        epoll::add(&inbox.epoll, &*lock(&inbox.watch), epoll::EventData::new_u64(HINT), edge)?;
-        epoll::add(&inbox.epoll, &inbox.bell, epoll::EventData::new_u64(BELL), edge)?;
-        epoll::add(&inbox.epoll, &inbox.timer, epoll::EventData::new_u64(SWEEP), edge)?;
+        let about = epoll::EventData::new_u64;
+        if let Some(sync) = &inbox.sync {
+            epoll::add(&inbox.epoll, &*lock(sync), about(SYNC_HINT), edge)?;
+        }
+        epoll::add(&inbox.epoll, &*lock(&inbox.durable), about(DURABLE_HINT), edge)?;
+        epoll::add(&inbox.epoll, &inbox.bell, about(BELL), edge)?;
         Ok(inbox)
     }
 
-    /// The next task, or `None` when the inbox is closed.
+    /// The next task for the thread in `slot`, which has ended what it had before; wishes for the task's end
+    /// are heard from now on. `None` when the inbox is closed.
     ///
     /// # Errors
     /// The kernel does not let us wait; no later call will do better.
-    pub(crate) fn next(&self, consumer: &Consumer) -> io::Result<Option<TaskId>> {
+    pub(crate) fn next(
+        &self,
+        slot: usize,
+        interrupt: &Interrupt,
+        lanes: &Lanes,
+    ) -> io::Result<Option<Next>> {
+        self.end(slot);
         loop {
             if self.is_closed.load(Ordering::Acquire) {
                 self.bell.ring();
@@ -81,12 +120,12 @@ impl Inbox {
             }
             // Counted before the look: who puts something in afterwards will ring.
             self.idle.fetch_add(1, Ordering::SeqCst);
-            if let Some((id, has_more)) = self.pop() {
+            if let Some((next, has_more)) = self.take(slot, interrupt, lanes) {
                 let others = self.idle.fetch_sub(1, Ordering::SeqCst) - 1;
                 if has_more && 0 < others {
                     self.bell.ring();
                 }
-                return Ok(Some(id));
+                return Ok(Some(next));
             }
             let mut events = [const { MaybeUninit::<epoll::Event>::uninit() }; 4];
             let woken = epoll::wait(&self.epoll, &mut events, None)
@@ -94,14 +133,11 @@ impl Inbox {
             self.idle.fetch_sub(1, Ordering::SeqCst);
             match woken {
                 Ok(about) => {
-                    if about & HINT != 0 {
-                        self.read_hints(consumer);
+                    if about & SYNC_HINT != 0 {
+                        self.read_hints(Lane::Sync);
                     }
-                    if about & SWEEP != 0 {
-                        let mut expirations = [0; 8];
-                        // A timer that is not read does not start again.
-                        rustix::io::read(&self.timer, &mut expirations).ok();
-                        self.sweep(consumer);
+                    if about & DURABLE_HINT != 0 {
+                        self.read_hints(Lane::Durable);
                     }
                 }
                 Err(Errno::INTR) => {}
@@ -110,58 +146,273 @@ impl Inbox {
         }
     }
 
-    /// Lists the directory: hints may have been lost, and there were none before the start.
-    pub(crate) fn sweep(&self, consumer: &Consumer) {
-        let held: HashSet<TaskId> = lock(&self.held).iter().copied().collect();
-        match consumer.waiting(&|id| held.contains(&id)) {
-            Ok(waiting) => self.hold(waiting),
-            Err(e) => log::event(&format!("cannot list the tasks that wait: {e}")),
+    /// A task that may start, and whether there are more.
+    fn take(&self, slot: usize, interrupt: &Interrupt, lanes: &Lanes) -> Option<(Next, bool)> {
+        let mut state = self.state();
+        let is_calm = state.schedule.is_empty() && !self.has_classes;
+        if is_calm && state.fresh.len() <= self.idle.load(Ordering::SeqCst) {
+            // Threads enough for all: who is first does not matter.
+            let (lane, id) = state.fresh.pop_front()?;
+            let next = Next { lane, id, class: 0 };
+            state.schedule.begin(0);
+            state.begin(slot, next);
+            interrupt.begin(id);
+            let has_more = !state.fresh.is_empty();
+            return Some((next, has_more));
         }
+        if !state.schedule.is_empty() && self.are_hints_due() {
+            // Somebody more urgent may have come while all threads were busy.
+            drop(state);
+            self.read_hints(Lane::Sync);
+            self.read_hints(Lane::Durable);
+            state = self.state();
+        }
+        while !state.fresh.is_empty() {
+            let count = state.fresh.len().min(LOOKS);
+            let some: Vec<_> = state.fresh.drain(..count).collect();
+            drop(state);
+            self.look(&some, lanes);
+            state = self.state();
+        }
+        let next = state.schedule.pop()?;
+        state.begin(slot, next);
+        interrupt.begin(next.id);
+        if state.wants_sweep() {
+            self.sweeps.ring();
+        }
+        Some((next, state.schedule.has_next()))
+    }
+
+    /// Lets tasks wait in their order, after a look at each.
+    fn look(&self, tasks: &[(Lane, TaskId)], lanes: &Lanes) {
+        let looks: Vec<_> =
+            tasks.iter().map(|(lane, id)| (*lane, *id, lanes.look(*lane, *id))).collect();
+        let mut is_timed = false;
+        let mut state = self.state();
+        for (lane, id, look) in looks {
+            if state.has(lane, id) {
+                continue;
+            }
+            match look {
+                Look::Waits(entry, not_before) => {
+                    is_timed |= not_before.is_some();
+                    state.push(lane, entry, not_before);
+                }
+                Look::Over => {
+                    if lane == Lane::Durable {
+                        state.over.insert(number(id));
+                    }
+                }
+                Look::Gone => {}
+            }
+        }
+        let has_next = state.schedule.has_next();
+        drop(state);
+        if has_next && 0 < self.idle.load(Ordering::SeqCst) {
+            self.bell.ring();
+        }
+        if is_timed {
+            self.sweeps.ring();
+        }
+    }
+
+    /// Lets a task wait for its next run.
+    pub(crate) fn put_off(&self, entry: Entry, not_before_ns: u64) {
+        // It counts as running until its thread takes the next one.
+        self.state().push(Lane::Durable, entry, Some(not_before_ns));
+        self.sweeps.ring();
+    }
+
+    /// A durable task got its outcome.
+    pub(crate) fn is_over(&self, id: TaskId) {
+        self.state().over.insert(number(id));
+    }
+
+    /// Brings a wish for the end of a task to the thread that has it, or to the task that waits.
+    pub(crate) fn ask(&self, lane: Lane, id: TaskId, interrupts: &Interrupts) {
+        let is_hurried = {
+            let mut state = self.state();
+            match lane {
+                // Its request is gone already.
+                Lane::Sync if state.schedule.forget(id) => return,
+                Lane::Sync => false,
+                // Whoever claims it sees the wish.
+                Lane::Durable => state.schedule.hurry(id),
+            }
+        };
+        if is_hurried {
+            self.bell.ring();
+        } else {
+            interrupts.ask(id);
+        }
+    }
+
+    /// Looks for tasks without hints: hints may have been lost, and there were none before the start. Tells
+    /// how many were found.
+    pub(crate) fn sweep(&self, lane: Lane, lanes: &Lanes) -> io::Result<usize> {
+        mem::take(&mut self.state().is_lossy);
+        let listed = lanes.list(lane)?;
+        // What was listed and had a hint is known now.
+        self.read_hints(lane);
+        let mut state = self.state();
+        if lane == Lane::Durable && !state.over.is_empty() {
+            let there: HashSet<u128> = listed.iter().copied().map(number).collect();
+            state.over.retain(|id| there.contains(id));
+        }
+        let fresh: HashSet<TaskId> = state.fresh.iter().map(|(_, id)| *id).collect();
+        let unknown: Vec<_> = listed
+            .into_iter()
+            .filter(|id| {
+                !state.has(lane, *id) && !fresh.contains(id) && !state.is_known_over(lane, *id)
+            })
+            .map(|id| (lane, id))
+            .collect();
+        drop(state);
+        for some in unknown.chunks(LOOKS) {
+            if self.is_closed.load(Ordering::Acquire) {
+                break;
+            }
+            self.look(some, lanes);
+        }
+        Ok(unknown.len())
+    }
+
+    /// Lets tasks start whose time has come; tells when the next one's comes.
+    pub(crate) fn advance(&self) -> Option<u64> {
+        let mut state = self.state();
+        let next = state.schedule.advance(boottime_ns());
+        if state.schedule.has_next() && 0 < self.idle.load(Ordering::SeqCst) {
+            self.bell.ring();
+        }
+        next
+    }
+
+    /// Rings when the directories or the clock have to be looked at; who listens silences it.
+    pub(crate) fn sweeps(&self) -> &Bell {
+        &self.sweeps
+    }
+
+    /// Whether tasks may be in their directory that nobody knows of, and there is room for them.
+    pub(crate) fn wants_sweep(&self) -> bool {
+        self.state().wants_sweep()
     }
 
     /// Gives no more tasks; those held stay in the directory for the next runner.
     pub(crate) fn close(&self) {
         self.is_closed.store(true, Ordering::Release);
         self.bell.ring();
+        self.sweeps.ring();
     }
 
-    fn read_hints(&self, consumer: &Consumer) {
+    fn end(&self, slot: usize) {
+        let mut state = self.state();
+        let Some(Next { lane, id, class }) = state.running.get_mut(slot).and_then(mem::take) else {
+            return;
+        };
+        state.schedule.done(class);
+        if let Some(at) = state.again.iter().position(|other| *other == id) {
+            state.again.swap_remove(at);
+            state.over.remove(&number(id));
+            state.fresh.push_back((lane, id));
+        }
+    }
+
+    fn are_hints_due(&self) -> bool {
+        let every = u64::try_from(HINTS_EVERY.as_nanos()).unwrap_or(u64::MAX);
+        let now = boottime_ns();
+        let last = self.hints_read_ns.load(Ordering::Relaxed);
+        if now.saturating_sub(last) < every {
+            return false;
+        }
+        self.hints_read_ns.store(now, Ordering::Relaxed);
+        true
+    }
+
+    fn read_hints(&self, lane: Lane) {
+        let watch = match (lane, &self.sync) {
+            (Lane::Sync, Some(sync)) => sync,
+            (Lane::Sync, None) => return,
+            (Lane::Durable, _) => &self.durable,
+        };
         let mut seen = Vec::new();
         let mut is_lossy = false;
-        {
-            let mut watch = lock(&self.watch);
-            loop {
-                match watch.drain(&mut |id| seen.push(id)) {
-                    Ok(drained) => {
-                        is_lossy |= drained.overflowed;
-                        if !drained.more {
-                            break;
-                        }
-                    }
-                    Err(e) => {
-                        log::event(&format!("cannot read the hints on tasks: {e}"));
+        // Held until they are noted: nobody may take them for unknown in between.
+        let mut watch = lock(watch);
+        loop {
+            match watch.drain(&mut |id| seen.push(id)) {
+                Ok(drained) => {
+                    is_lossy |= drained.overflowed;
+                    if !drained.more {
                         break;
                     }
                 }
+                Err(e) => {
+                    log::event(&format!("cannot read the hints on tasks: {e}"));
+                    break;
+                }
             }
         }
-        self.hold(seen);
+        if seen.is_empty() && !is_lossy {
+            return;
+        }
+        let mut state = self.state();
+        for id in seen {
+            state.hear(lane, id);
+        }
         if is_lossy {
-            self.sweep(consumer);
+            state.is_lossy = true;
+            // Which of them are still the same tasks is not known any more.
+            state.over.clear();
+        }
+        if state.is_lossy {
+            self.sweeps.ring();
         }
     }
 
-    fn hold(&self, ids: Vec<TaskId>) {
-        let mut held = lock(&self.held);
-        let room = HELD_MAX.saturating_sub(held.len());
-        held.extend(ids.into_iter().take(room));
+    fn state(&self) -> MutexGuard<'_, State> {
+        lock(&self.state)
+    }
+}
+
+impl State {
+    /// A hint came.
+    fn hear(&mut self, lane: Lane, id: TaskId) {
+        self.over.remove(&number(id));
+        if self.runs(lane, id) {
+            self.again.push(id);
+        } else if FRESH_MAX <= self.fresh.len() {
+            self.is_lossy = true;
+        } else if !self.schedule.holds(lane, id) {
+            self.fresh.push_back((lane, id));
+        }
     }
 
-    /// The oldest one, and whether there are more.
-    fn pop(&self) -> Option<(TaskId, bool)> {
-        let mut held = lock(&self.held);
-        let id = held.pop_front()?;
-        Some((id, !held.is_empty()))
+    fn wants_sweep(&self) -> bool {
+        self.is_lossy && self.schedule.len(Lane::Durable) <= DURABLE_MAX / 2
+    }
+
+    fn begin(&mut self, slot: usize, next: Next) {
+        if let Some(place) = self.running.get_mut(slot) {
+            *place = Some(next);
+        }
+    }
+
+    fn push(&mut self, lane: Lane, entry: Entry, not_before: Option<u64>) {
+        if self.schedule.push(lane, entry, not_before) == Pushed::Full {
+            self.is_lossy = true;
+        }
+    }
+
+    fn runs(&self, lane: Lane, id: TaskId) -> bool {
+        self.running.iter().flatten().any(|next| next.id == id && next.lane == lane)
+    }
+
+    fn has(&self, lane: Lane, id: TaskId) -> bool {
+        self.schedule.holds(lane, id) || self.runs(lane, id)
+    }
+
+    fn is_known_over(&self, lane: Lane, id: TaskId) -> bool {
+        lane == Lane::Durable && self.over.contains(&number(id))
     }
 }
 

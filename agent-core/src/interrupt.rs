@@ -6,12 +6,9 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use ploinky_contract::TaskId;
-use ploinky_contract::limits::{HANDLER_GRACE, INBOX_SWEEP};
-use ploinky_queue::{Consumer, TaskError, Watch, code};
-use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd};
-
-use crate::boot_time::{BootTime, wait};
-use crate::log;
+use ploinky_contract::limits::HANDLER_GRACE;
+use ploinky_queue::{TaskError, code};
+use rustix::event::{EventfdFlags, eventfd};
 
 /// Time between SIGTERM and SIGKILL when the container ends: shorter, because the container has 10 s in all.
 const STOP_GRACE: Duration = Duration::from_secs(1);
@@ -21,6 +18,8 @@ const STOP_GRACE: Duration = Duration::from_secs(1);
 pub(crate) enum Why {
     /// The server asks.
     Cancelled,
+    /// Nobody reads the stream any more.
+    ReaderGone,
     /// The container ends.
     Stopping,
 }
@@ -28,7 +27,7 @@ pub(crate) enum Why {
 impl Why {
     pub(crate) fn grace(self) -> Duration {
         match self {
-            Self::Cancelled => HANDLER_GRACE,
+            Self::Cancelled | Self::ReaderGone => HANDLER_GRACE,
             Self::Stopping => STOP_GRACE,
         }
     }
@@ -36,6 +35,7 @@ impl Why {
     pub(crate) fn error(self) -> TaskError {
         let message = match self {
             Self::Cancelled => "the task was cancelled",
+            Self::ReaderGone => "nobody reads the stream any more",
             Self::Stopping => "the agent was stopped while the task ran",
         };
         TaskError::new(code::CANCELLED, message)
@@ -161,41 +161,6 @@ impl Interrupts {
         }
         self.waiting.wake_all();
     }
-
-    /// Brings wishes of the server to the threads until `stop` rings; on a thread of its own, because the
-    /// others may all be busy.
-    ///
-    /// # Errors
-    /// The kernel does not let us wait.
-    pub(crate) fn listen(
-        &self,
-        consumer: &Consumer,
-        watch: &mut Watch,
-        stop: &Bell,
-    ) -> io::Result<()> {
-        // Not put off by hints: one that was lost is found however many others come.
-        let mut sweep = BootTime::after(INBOX_SWEEP);
-        loop {
-            let mut fds = [PollFd::new(watch, PollFlags::IN), PollFd::new(stop, PollFlags::IN)];
-            wait(&mut fds, Some(sweep))?;
-            let [_, stopped] = fds;
-            if stopped.revents().contains(PollFlags::IN) {
-                return Ok(());
-            }
-            match watch.drain(&mut |id| self.ask(id)) {
-                Ok(drained) if drained.overflowed => sweep = BootTime::now(),
-                Ok(_) => {}
-                Err(e) => log::event(&format!("cannot read wishes to end tasks: {e}")),
-            }
-            if sweep.is_past() {
-                sweep = BootTime::after(INBOX_SWEEP);
-                match consumer.urgent() {
-                    Ok(urgent) => urgent.into_iter().for_each(|id| self.ask(id)),
-                    Err(e) => log::event(&format!("cannot list wishes to end tasks: {e}")),
-                }
-            }
-        }
-    }
 }
 
 /// A descriptor that is readable once it was rung.
@@ -212,7 +177,7 @@ impl Bell {
         rustix::io::write(&self.0, &1_u64.to_ne_bytes()).ok();
     }
 
-    fn silence(&self) {
+    pub(crate) fn silence(&self) {
         let mut count = [0; 8];
         rustix::io::read(&self.0, &mut count).ok();
     }

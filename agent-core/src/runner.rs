@@ -5,17 +5,21 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ploinky_contract::{Container, Handler};
-use ploinky_queue::{Claim, Claimed, Consumer, NotClaimed, Outcome, Recorded, TaskError, code};
-use serde_json::value::RawValue;
+use ploinky_contract::{Container, Handler, chain};
+use ploinky_queue::{Claimed, NotClaimed, Recorded, TaskError, code};
 
 use crate::boot_time::{BootTime, wait};
 use crate::handler;
 use crate::inbox::Inbox;
 use crate::interrupt::{Interrupt, Why};
+use crate::job::Job;
+use crate::lane::Lane;
+use crate::lanes::Lanes;
 use crate::log;
-use crate::worker::{Answer, Pool, Said};
-use ploinky_contract::chain;
+use crate::progress::Progress;
+use crate::run::{Ending, Run};
+use crate::schedule::Next;
+use crate::worker::{Answer, Pool};
 
 /// Waits between tries to record an outcome; each is twice the one before.
 const RECORD_RETRY_FIRST: Duration = Duration::from_millis(20);
@@ -26,7 +30,7 @@ const LAST_WORD: Duration = Duration::from_secs(5);
 /// What all threads share.
 #[derive(Debug)]
 pub(crate) struct Runner {
-    consumer: Arc<Consumer>,
+    lanes: Arc<Lanes>,
     inbox: Arc<Inbox>,
     handlers: HashMap<String, Handler>,
     pool: Option<Arc<Pool>>,
@@ -35,7 +39,7 @@ pub(crate) struct Runner {
 
 impl Runner {
     pub(crate) fn new(
-        consumer: Arc<Consumer>,
+        lanes: Arc<Lanes>,
         inbox: Arc<Inbox>,
         container: &Container,
         pool: Option<Arc<Pool>>,
@@ -46,15 +50,16 @@ impl Runner {
             .iter()
             .map(|(name, command)| (name.as_str().to_owned(), command.handler.clone()))
             .collect();
-        Self { consumer, inbox, handlers, pool, code_path }
+        Self { lanes, inbox, handlers, pool, code_path }
     }
 
     /// Until the inbox is closed; the error of the inbox.
-    pub(crate) fn run(&self, interrupt: &Interrupt) -> io::Result<()> {
-        while let Some(id) = self.inbox.next(&self.consumer)? {
-            interrupt.begin(id);
-            match self.consumer.claim(id) {
-                Ok(Claimed::Ours(claim)) => self.carry_out(&claim, interrupt),
+    pub(crate) fn run(&self, slot: usize, interrupt: &Interrupt) -> io::Result<()> {
+        while let Some(Next { lane, id, class: _ }) =
+            self.inbox.next(slot, interrupt, &self.lanes)?
+        {
+            match self.lanes.claim(slot, lane, id) {
+                Ok(Claimed::Ours(job)) => self.carry_out(&job, interrupt),
                 Ok(Claimed::Not(NotClaimed::Taken)) => {}
                 Ok(Claimed::Not(NotClaimed::Stale)) => {
                     log::event(&format!("task {id} came too late to be run"));
@@ -70,108 +75,79 @@ impl Runner {
         Ok(())
     }
 
-    fn carry_out(&self, claim: &Claim, interrupt: &Interrupt) {
-        match self.handlers.get(claim.command().as_str()) {
-            Some(Handler::Spawn(words)) => {
-                match handler::run(words, claim, &self.code_path, interrupt) {
-                    Outcome::Done(value) => self.complete(claim, &value),
-                    Outcome::Failed(error) => self.fail(claim, &error),
-                }
+    fn carry_out(&self, job: &Job, interrupt: &Interrupt) {
+        let write = |note: &serde_json::value::RawValue| self.lanes.note_progress(job, note);
+        let mut run = Run {
+            id: job.id(),
+            json: job.json(),
+            attempt: job.attempt(),
+            deadline: job.run_deadline(),
+            interrupt,
+            progress: Progress::new(job.id(), job.is_kept().then_some(&write)),
+            stream: None,
+            code_path: &self.code_path,
+            output: self.lanes.output(job.id()),
+        };
+        let ending = match self.lanes.open_stream(job) {
+            Ok(stream) => {
+                run.stream = stream;
+                self.call(job, &mut run)
             }
-            Some(Handler::Worker) => match &self.pool {
-                Some(pool) => self.ask_worker(pool, claim, interrupt),
-                // The manifest was checked to have workers if a command names them.
-                None => self.fail(claim, &unknown(claim)),
+            Err(ending) => ending,
+        };
+        run.progress.finish();
+        drop(run);
+        self.settle(job, ending);
+    }
+
+    fn call(&self, job: &Job, run: &mut Run<'_>) -> Ending {
+        match (self.handlers.get(job.command().as_str()), &self.pool) {
+            (Some(Handler::Spawn(words)), _) => match job.request() {
+                Ok(request) => handler::run(words, &request, run),
+                Err(e) => Ending::failed(code::INVALID_PARAMS, chain(&e)),
             },
-            None => self.fail(claim, &unknown(claim)),
+            (Some(Handler::Worker), Some(pool)) => ask_worker(pool, run),
+            // The manifest was checked to have workers if a command names them.
+            (Some(Handler::Worker), None) | (None, _) => Ending::failed(
+                code::UNKNOWN_COMMAND,
+                format!("the agent has no command `{}`", job.command()),
+            ),
         }
     }
 
-    fn ask_worker(&self, pool: &Pool, claim: &Claim, interrupt: &Interrupt) {
-        let deadline = BootTime::from_ns(claim.deadline_boot_ns());
-        loop {
-            // Each worker may have died while it was free, and so may the next one.
-            if let Some(why) = interrupt.asked() {
-                return self.fail(claim, &why.error());
-            }
-            if deadline.is_past() {
-                let message = "no worker process took the task in time";
-                return self.fail(claim, &TaskError::new(code::DEADLINE, message));
-            }
-            let mut worker = match pool.take(deadline, interrupt) {
-                Ok(worker) => worker,
-                Err(error) => return self.fail(claim, &error),
-            };
-            let (error, patience) = match worker.ask(claim, deadline, interrupt) {
-                Ok(Answer::Said { said, is_followed }) => {
-                    match said {
-                        Said::Value(value) => self.complete(claim, value),
-                        Said::Error(error) => self.fail(claim, &error),
-                    }
-                    if is_followed {
-                        log::event(
-                            "a worker wrote more than one line for one task, or did not read it to its end",
-                        );
-                        worker.retire(None);
-                    } else {
-                        pool.give_back(worker);
-                    }
-                    return;
-                }
-                // It died while it was free; another one can have the task.
-                Ok(Answer::NotAsked) => {
-                    worker.bury();
-                    continue;
-                }
-                Ok(Answer::Ended) => {
-                    worker.bury();
-                    let message = "the worker process ended during the task";
-                    return self.fail(claim, &TaskError::new(code::AGENT_CRASHED, message));
-                }
-                Ok(Answer::Late) => (
-                    TaskError::new(code::DEADLINE, "the worker did not answer in time"),
-                    Some(Why::Cancelled),
-                ),
-                Ok(Answer::Asked(why)) => (why.error(), Some(why)),
-                Ok(Answer::Bad(why)) => (TaskError::new(code::AGENT_BAD_RESULT, why), None),
-                Err(e) => (
-                    TaskError::new(code::AGENT_CRASHED, format!("cannot talk to the worker: {e}")),
-                    None,
-                ),
-            };
-            // Recorded after it is over: as long as the task is locked, something may still work on it.
-            worker.retire(patience);
-            return self.fail(claim, &error);
+    /// Records how a run ended, and lets the task wait for its next one if there is to be one.
+    fn settle(&self, job: &Job, ending: Ending) {
+        let error = match ending {
+            Ending::Value(value) => return self.record(job, || self.lanes.complete(job, &value)),
+            Ending::File(name) => self.lanes.file_error(job, &name),
+            Ending::Failed(error) => error,
+            Ending::Asked(why) => why.error(),
+        };
+        let TaskError { message, code, details: _ } = &error;
+        let command = job.command();
+        log::event(&format!("task {} ({command}) failed: {code}: {message:?}", job.id()));
+        self.record(job, || self.lanes.fail(job, &error));
+        if job.lane() == Lane::Durable {
+            self.inbox.is_over(job.id());
         }
-    }
-
-    fn complete(&self, claim: &Claim, value: &RawValue) {
-        Self::record(claim, || self.consumer.complete(claim, value));
-    }
-
-    fn fail(&self, claim: &Claim, error: &TaskError) {
-        let TaskError { message, code, details: _ } = error;
-        let command = claim.command();
-        log::event(&format!("task {} ({command}) failed: {code}: {message:?}", claim.id()));
-        Self::record(claim, || self.consumer.fail(claim, error));
     }
 
     /// Tries until it is recorded or the server has given up. A lock is never released without a record.
-    fn record(claim: &Claim, record: impl Fn() -> io::Result<Recorded>) {
-        let end = BootTime::from_ns(claim.deadline_boot_ns()).plus(LAST_WORD);
+    fn record(&self, job: &Job, record: impl Fn() -> io::Result<Recorded>) {
+        let end = job.deadline().plus(LAST_WORD);
         let mut retry = RECORD_RETRY_FIRST;
         let mut is_told = false;
         loop {
             let error = match record() {
                 Ok(Recorded::Made) => return,
                 Ok(Recorded::AlreadySo) => {
-                    let id = claim.id();
+                    let id = job.id();
                     return log::event(&format!("task {id} had an outcome before its end"));
                 }
                 Err(e) => e,
             };
             if !is_told {
-                log::event(&format!("cannot record the outcome of task {}: {error}", claim.id()));
+                log::event(&format!("cannot record the outcome of task {}: {error}", job.id()));
                 is_told = true;
             }
             if end.is_past() {
@@ -183,6 +159,54 @@ impl Runner {
     }
 }
 
-fn unknown(claim: &Claim) -> TaskError {
-    TaskError::new(code::UNKNOWN_COMMAND, format!("the agent has no command `{}`", claim.command()))
+fn ask_worker(pool: &Pool, run: &mut Run<'_>) -> Ending {
+    loop {
+        // Each worker may have died while it was free, and so may the next one.
+        if let Some(why) = run.interrupt.asked() {
+            return Ending::Asked(why);
+        }
+        if run.deadline.is_past() {
+            return Ending::failed(code::DEADLINE, "no worker process took the task in time");
+        }
+        let mut worker = match pool.take(run.deadline, run.interrupt) {
+            Ok(worker) => worker,
+            Err(ending) => return ending,
+        };
+        let (ending, patience) = match worker.ask(run) {
+            Ok(Answer::Said { ending, is_followed }) => {
+                if is_followed {
+                    log::event(
+                        "a worker wrote more than one line for one task, or did not read it to its end",
+                    );
+                    worker.retire(None);
+                } else {
+                    pool.give_back(worker);
+                }
+                return ending;
+            }
+            // It died while it was free; another one can have the task.
+            Ok(Answer::NotAsked) => {
+                worker.bury();
+                continue;
+            }
+            Ok(Answer::Ended) => {
+                worker.bury();
+                let message = "the worker process ended during the task";
+                return Ending::failed(code::AGENT_CRASHED, message);
+            }
+            Ok(Answer::Late) => (
+                Ending::failed(code::DEADLINE, "the worker did not answer in time"),
+                Some(Why::Cancelled),
+            ),
+            Ok(Answer::Asked(why)) => (Ending::Asked(why), Some(why)),
+            Ok(Answer::Bad(why)) => (Ending::failed(code::AGENT_BAD_RESULT, why), None),
+            Err(e) => {
+                let message = format!("cannot talk to the worker: {e}");
+                (Ending::failed(code::AGENT_CRASHED, message), None)
+            }
+        };
+        // Recorded after it is over: as long as the task is locked, something may still work on it.
+        worker.retire(patience);
+        return ending;
+    }
 }

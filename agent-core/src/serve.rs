@@ -8,7 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 use ploinky_contract::{Container, exit};
-use ploinky_queue::{Consumer, OpenError, Recovered, RunnerLock, boot_id};
+use ploinky_queue::{OpenError, Recovered, RunnerLock, boot_id};
 use rustix::fs::Mode;
 use sd_notify::NotifyState;
 
@@ -17,10 +17,13 @@ use crate::boot_time::BootTime;
 use crate::health::{HealthError, wait_until_ready};
 use crate::inbox::Inbox;
 use crate::interrupt::{Bell, Interrupts, Why};
+use crate::lanes::Lanes;
 use crate::log;
 use crate::manifest_file::{self, ManifestFileError};
 use crate::runner::Runner;
 use crate::stop::Stop;
+use crate::sweeper;
+use crate::wishes::Wishes;
 use crate::worker::Pool;
 
 /// How long running tasks may go on after SIGTERM.
@@ -76,19 +79,20 @@ impl ServeError {
 
 /// Serves the queue until SIGTERM or SIGINT, or until a thread cannot go on.
 pub(crate) fn serve(arguments: &Arguments) -> Result<(), ServeError> {
-    let Arguments { verb: _, tasks, manifest, code } = arguments;
+    let Arguments { verb: _, tasks, sync, manifest, code } = arguments;
     let set_up = |what| move |source| ServeError::SetUp { what, source };
     let stop = Arc::new(Stop::listen().map_err(set_up("signals"))?);
     let container = manifest_file::read(manifest).map_err(ServeError::Manifest)?;
     // The server reads results as a stranger; the umask of an image must not hide them.
     rustix::process::umask(Mode::from_raw_mode(0o022));
     let boot_id = boot_id().map_err(ServeError::BootId)?;
-    let consumer = Arc::new(Consumer::open(tasks, boot_id).map_err(ServeError::Open)?);
+    let lanes = Lanes::open(tasks, sync, &container, boot_id).map_err(ServeError::Open)?;
+    let lanes = Arc::new(lanes);
     std::env::set_current_dir(code)
         .map_err(|source| ServeError::Code { path: code.clone(), source })?;
-    let _lock: RunnerLock =
-        consumer.become_runner().map_err(ServeError::Lock)?.ok_or(ServeError::Taken)?;
-    if !recover(&consumer, &stop)? {
+    let _locks: Vec<RunnerLock> =
+        lanes.become_runner().map_err(ServeError::Lock)?.ok_or(ServeError::Taken)?;
+    if !recover(&lanes, &stop)? {
         return Ok(());
     }
     if let Some(words) = &container.health.readiness
@@ -96,7 +100,7 @@ pub(crate) fn serve(arguments: &Arguments) -> Result<(), ServeError> {
     {
         return Ok(());
     }
-    let threads = Threads::start(&consumer, &container, code.display().to_string(), &stop)
+    let threads = Threads::start(&lanes, &container, code.display().to_string(), &stop)
         .map_err(set_up("the threads"))?;
     log::event(&format!("serving {} with {} at once", tasks.display(), container.concurrency));
     if let Err(e) = sd_notify::notify(&[NotifyState::Ready]) {
@@ -146,7 +150,7 @@ impl Alarm {
 
 impl Threads {
     fn start(
-        consumer: &Arc<Consumer>,
+        lanes: &Arc<Lanes>,
         container: &Container,
         code_path: String,
         stop: &Arc<Stop>,
@@ -154,9 +158,9 @@ impl Threads {
         let (breaks, broken) = channel();
         let alarm = Alarm { broken: breaks, stop: Arc::clone(stop) };
         let interrupts = Arc::new(Interrupts::new(container.concurrency.into())?);
-        let inbox = Arc::new(Inbox::open(consumer)?);
+        let inbox = Arc::new(Inbox::open(lanes, container.concurrency.into())?);
         let ending = Arc::new(Bell::new()?);
-        let mut urgent = consumer.watch_urgent()?;
+        let mut wishes = Wishes::open(lanes)?;
         let (keeper_ends, keeper) = channel();
         let pool = container.worker.clone().map(|worker| {
             let pool = Pool::new(interrupts.waiting());
@@ -166,28 +170,37 @@ impl Threads {
             spawn("keeper", keeper_ends, work).map(|()| pool)
         });
         let pool = pool.transpose()?;
-        let (listens, asks, ended) =
-            (Arc::clone(&interrupts), Arc::clone(consumer), Arc::clone(&ending));
-        let (nobody, _) = channel();
-        let alarm_too = alarm.clone();
-        spawn("interrupts", nobody, move || {
-            let done = listens.listen(&asks, &mut urgent, &ended);
-            alarm_too.check("wait for wishes to end tasks", done);
-        })?;
-        inbox.sweep(consumer);
+        {
+            let (lanes, inbox) = (Arc::clone(lanes), Arc::clone(&inbox));
+            let (interrupts, ending) = (Arc::clone(&interrupts), Arc::clone(&ending));
+            let (nobody, alarm) = (channel().0, alarm.clone());
+            spawn("wishes", nobody, move || {
+                let done = wishes.bring(&lanes, &inbox, &interrupts, &ending);
+                alarm.check("wait for wishes to end tasks", done);
+            })?;
+        }
+        // Before any thread takes one: the order among those that wait already.
+        sweeper::sweep(&inbox, lanes);
+        {
+            let (lanes, inbox) = (Arc::clone(lanes), Arc::clone(&inbox));
+            let (ending, nobody, alarm) = (Arc::clone(&ending), channel().0, alarm.clone());
+            spawn("sweeper", nobody, move || {
+                alarm.check("wait for the next sweep", sweeper::run(&inbox, &lanes, &ending));
+            })?;
+        }
         let runner = Arc::new(Runner::new(
-            Arc::clone(consumer),
+            Arc::clone(lanes),
             Arc::clone(&inbox),
             container,
             pool,
             code_path,
         ));
         let (runner_ends, runners) = channel();
-        for (index, interrupt) in interrupts.all().iter().enumerate() {
+        for (slot, interrupt) in interrupts.all().iter().enumerate() {
             let (runner, interrupt) = (Arc::clone(&runner), Arc::clone(interrupt));
             let alarm = alarm.clone();
-            let work = move || alarm.check("wait for tasks", runner.run(&interrupt));
-            spawn(&format!("runner-{index}"), runner_ends.clone(), work)?;
+            let work = move || alarm.check("wait for tasks", runner.run(slot, &interrupt));
+            spawn(&format!("runner-{slot}"), runner_ends.clone(), work)?;
         }
         Ok(Self { inbox, interrupts, ending, runners, keeper, broken })
     }
@@ -210,11 +223,11 @@ impl Threads {
 }
 
 /// Ends what the last runner left; `false` if a signal came first.
-fn recover(consumer: &Consumer, stop: &Stop) -> Result<bool, ServeError> {
+fn recover(lanes: &Lanes, stop: &Stop) -> Result<bool, ServeError> {
     let end = BootTime::after(RECOVER);
     loop {
         let Recovered { crashed, released: _, left } =
-            consumer.recover().map_err(ServeError::Recover)?;
+            lanes.recover().map_err(ServeError::Recover)?;
         if 0 < crashed {
             log::event(&format!("{crashed} tasks of the last runner are recorded as crashed"));
         }

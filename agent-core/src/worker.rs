@@ -11,15 +11,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use ploinky_contract::Worker;
-use ploinky_queue::{TaskError, code};
+use ploinky_queue::code;
 use rustix::process::Signal;
 
 use crate::boot_time::BootTime;
 use crate::interrupt::{Bell, Interrupt, Waiting, Why};
 use crate::program::Program;
+use crate::run::Ending;
 pub(crate) use crate::worker::connection::{Answer, Connection};
 use crate::worker::keeper::Keeper;
-pub(crate) use crate::worker::line::Said;
 
 /// Longest wait for a free worker without a look at the clock of deadlines, which runs on in suspend.
 const WAIT_MAX: Duration = Duration::from_secs(60);
@@ -97,7 +97,7 @@ impl Pool {
         &self,
         deadline: BootTime,
         interrupt: &Interrupt,
-    ) -> Result<Connection, TaskError> {
+    ) -> Result<Connection, Ending> {
         if let Some(connection) = self.state().free.pop() {
             return Ok(connection);
         }
@@ -119,9 +119,9 @@ impl Pool {
         &self,
         deadline: BootTime,
         interrupt: &Interrupt,
-    ) -> Option<Result<Connection, TaskError>> {
+    ) -> Option<Result<Connection, Ending>> {
         if let Some(why) = interrupt.asked() {
-            return Some(Err(why.error()));
+            return Some(Err(Ending::Asked(why)));
         }
         let mut state = self.state();
         if let Some(connection) = state.free.pop() {
@@ -129,10 +129,10 @@ impl Pool {
         }
         if let (0, Some(trouble)) = (state.live, &state.trouble) {
             let message = format!("no worker process runs: {trouble}");
-            return Some(Err(TaskError::new(code::AGENT_CRASHED, message)));
+            return Some(Err(Ending::failed(code::AGENT_CRASHED, message)));
         }
         let message = "no worker process was free in time";
-        deadline.is_past().then(|| Err(TaskError::new(code::DEADLINE, message)))
+        deadline.is_past().then(|| Err(Ending::failed(code::DEADLINE, message)))
     }
 
     /// Gives a worker back that may take another task.

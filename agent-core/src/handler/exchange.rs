@@ -11,6 +11,8 @@ use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
 use rustix::process::Signal;
 
+use super::notes::Notes;
+use super::output::{Output, Trouble};
 use crate::boot_time::{BootTime, wait};
 use crate::interrupt::{Interrupt, Why};
 use crate::log::Forward;
@@ -22,7 +24,7 @@ const PIPES_CLOSE: Duration = Duration::from_secs(1);
 const READ_BYTES: usize = 64 * 1024;
 
 /// A program, what it gets, and what is known of it.
-pub(super) struct Exchange<'a> {
+pub(super) struct Exchange<'a, 'n> {
     program: Program,
     interrupt: &'a Interrupt,
     /// What it still gets on stdin.
@@ -30,10 +32,11 @@ pub(super) struct Exchange<'a> {
     stdin: Option<ChildStdin>,
     stdout: Option<ChildStdout>,
     stderr: Option<ChildStderr>,
-    heard: Vec<u8>,
-    heard_max_bytes: usize,
+    output: Output,
+    notes: Notes<'a, 'n>,
     complaint: Vec<u8>,
     complaints: Forward,
+    deadline: BootTime,
     has_ended: bool,
     /// Why we end it, if we do.
     ending: Option<How>,
@@ -58,20 +61,31 @@ pub(super) enum How {
     Late,
     /// By us, because somebody asked.
     Asked(Why),
-    /// By us, because it wrote too much.
-    TooLarge,
+    /// By us, because of what it wrote, or because nobody reads it.
+    Refused(Trouble),
     /// Not even SIGKILL ended it; the kernel holds it.
     Stuck,
 }
 
-impl<'a> Exchange<'a> {
-    /// `input` goes to stdin; `complaints` takes what comes from stderr; of stdout `heard_max_bytes` are taken.
+/// Which descriptors have something to say.
+struct Ready {
+    stdout: bool,
+    stderr: bool,
+    end: bool,
+    bell: bool,
+    notes: bool,
+    reader: PollFlags,
+}
+
+impl<'a, 'n> Exchange<'a, 'n> {
+    /// `input` goes to stdin; `output` takes stdout, `complaints` stderr, and `notes` the progress.
     pub(super) fn new(
         (program, streams): (Program, Streams),
         input: &'a [u8],
         deadline: BootTime,
         interrupt: &'a Interrupt,
-        heard_max_bytes: usize,
+        output: Output,
+        notes: Notes<'a, 'n>,
         complaints: Forward,
     ) -> Self {
         let Streams { stdin, stdout, stderr } = streams;
@@ -82,10 +96,11 @@ impl<'a> Exchange<'a> {
             stdin: Some(stdin),
             stdout: Some(stdout),
             stderr: Some(stderr),
-            heard: Vec::new(),
-            heard_max_bytes,
+            output,
+            notes,
             complaint: Vec::new(),
             complaints,
+            deadline,
             has_ended: false,
             ending: None,
             patience: deadline,
@@ -98,22 +113,24 @@ impl<'a> Exchange<'a> {
         loop {
             self.feed();
             let is_silent = self.stdout.is_none() && self.stderr.is_none();
-            if self.has_ended && (is_silent || self.ending.is_some()) {
+            if self.has_ended && (self.ending.is_some() || is_silent && self.output.is_sent()) {
                 break;
             }
-            let [stdout, stderr, end, bell] = self.wait()?;
-            self.hear(stdout, stderr);
-            if self.ending.is_none() && self.heard_max_bytes < self.heard.len() {
-                // Closing our end stops a writer even where signals do not reach it.
-                self.stdout = None;
-                self.ending = Some(How::TooLarge);
-                self.patience = BootTime::now();
+            let Ready { stdout, stderr, end, bell, notes, reader } = self.wait()?;
+            let heard = self.output.hear_reader(reader).and_then(|()| self.hear_stdout(stdout));
+            self.hear_stderr(stderr);
+            if notes {
+                self.notes.hear();
+            }
+            self.notes.write_due();
+            if let (Err(trouble), None) = (heard, self.ending) {
+                self.refuse(trouble);
             }
             if end {
                 self.has_ended = true;
                 self.stdin = None;
                 if self.ending.is_none() {
-                    self.patience = self.patience.min(BootTime::after(PIPES_CLOSE));
+                    self.patience = self.deadline.min(BootTime::after(PIPES_CLOSE));
                 }
             }
             if bell && let Some(why) = self.interrupt.asked() {
@@ -122,11 +139,11 @@ impl<'a> Exchange<'a> {
                 break;
             }
         }
+        self.notes.finish();
         Ok(self.finish())
     }
 
-    /// Which of stdout, stderr, the end and the bell have something to say.
-    fn wait(&self) -> io::Result<[bool; 4]> {
+    fn wait(&self) -> io::Result<Ready> {
         let quiet = PollFlags::empty();
         // What is closed or of no interest is replaced by what says nothing when asked for nothing.
         let nothing = self.interrupt.as_fd();
@@ -135,17 +152,26 @@ impl<'a> Exchange<'a> {
             PollFd::from_borrowed_fd(fd, flags)
         };
         let wants_end = (!self.has_ended).then_some(self.program.as_fd());
-        let wants_bell = (!self.has_ended && self.ending.is_none()).then_some(nothing);
+        let may_be_asked = self.ending.is_none() && (!self.has_ended || !self.output.is_sent());
+        let stdout = self.stdout.as_ref().filter(|_| self.output.has_room());
         let mut fds = [
-            watch(self.stdout.as_ref().map(AsFd::as_fd), PollFlags::IN),
+            watch(stdout.map(AsFd::as_fd), PollFlags::IN),
             watch(self.stderr.as_ref().map(AsFd::as_fd), PollFlags::IN),
             watch(wants_end, PollFlags::IN),
-            watch(wants_bell, PollFlags::IN),
+            watch(may_be_asked.then_some(nothing), PollFlags::IN),
             watch(self.stdin.as_ref().map(AsFd::as_fd), PollFlags::OUT),
+            watch(self.notes.pipe(), PollFlags::IN),
+            match self.output.reader().filter(|_| self.ending.is_none()) {
+                Some((fd, flags)) => PollFd::from_borrowed_fd(fd, flags),
+                None => PollFd::from_borrowed_fd(nothing, quiet),
+            },
         ];
-        wait(&mut fds, Some(self.patience))?;
-        let [stdout, stderr, end, bell, _] = fds.map(|fd| !fd.revents().is_empty());
-        Ok([stdout, stderr, end, bell])
+        let until = self.notes.due().map_or(self.patience, |due| due.min(self.patience));
+        wait(&mut fds, Some(until))?;
+        let [stdout, stderr, end, bell, _, notes, reader] = fds.map(|fd| fd.revents());
+        let [stdout, stderr, end, bell, notes] =
+            [stdout, stderr, end, bell, notes].map(|flags| !flags.is_empty());
+        Ok(Ready { stdout, stderr, end, bell, notes, reader })
     }
 
     /// Writes what stdin takes, and closes it after the last byte or when nobody reads it.
@@ -164,20 +190,41 @@ impl<'a> Exchange<'a> {
         }
     }
 
-    fn hear(&mut self, stdout: bool, stderr: bool) {
-        if stdout && !read_once(self.stdout.as_ref(), &mut self.heard) {
+    fn hear_stdout(&mut self, is_ready: bool) -> Result<(), Trouble> {
+        if !is_ready {
+            return Ok(());
+        }
+        let is_open = self.output.read(self.stdout.as_ref());
+        // What a program writes while it is ended is read so that it can end, and not kept: nobody bounds
+        // what it writes until then.
+        let heard =
+            if self.ending.is_some() { self.output.discard() } else { self.output.take(!is_open) };
+        if !is_open {
             self.stdout = None;
         }
-        if self.ending.is_some() {
-            // Read so that it can end, and not kept: nobody bounds what it writes until then.
-            self.heard.clear();
-        }
-        if stderr {
+        heard
+    }
+
+    fn hear_stderr(&mut self, is_ready: bool) {
+        if is_ready {
             self.complaint.clear();
             if !read_once(self.stderr.as_ref(), &mut self.complaint) {
                 self.stderr = None;
             }
             self.complaints.take(&self.complaint);
+        }
+    }
+
+    /// It may not go on like that.
+    fn refuse(&mut self, trouble: Trouble) {
+        match trouble {
+            Trouble::ReaderGone => self.begin_to_end(How::Refused(trouble), HANDLER_GRACE),
+            Trouble::TooLong | Trouble::LineTooLong => {
+                // Closing our end stops a writer even where signals do not reach it.
+                self.stdout = None;
+                self.ending = Some(How::Refused(trouble));
+                self.patience = BootTime::now();
+            }
         }
     }
 
@@ -190,7 +237,14 @@ impl<'a> Exchange<'a> {
     /// The next step towards the end; `false` if there is none.
     fn lose_patience(&mut self) -> bool {
         match self.ending {
-            // The program is over; somebody of its group holds the pipes.
+            None if self.has_ended && !self.deadline.is_past() && !self.output.is_sent() => {
+                // The reader is slow. Who holds the pipes has had its time only when there was room.
+                if self.output.has_room() {
+                    (self.stdout, self.stderr) = (None, None);
+                }
+                self.patience = self.deadline.min(BootTime::after(PIPES_CLOSE));
+            }
+            // The program is over; somebody of its group holds the pipes, or the reader takes too long.
             None if self.has_ended => return false,
             None => self.begin_to_end(How::Late, HANDLER_GRACE),
             Some(_) if self.is_killed => return false,
@@ -208,17 +262,19 @@ impl<'a> Exchange<'a> {
             // Before the leader is reaped, so that the group's id is still its own.
             self.program.signal(Signal::KILL);
         }
+        let is_cut = self.ending.is_none() && !self.output.is_sent();
         let how = match (self.ending, self.program.reap()) {
             (Some(ending), _) => ending,
+            (None, Some(_)) if is_cut => How::Late,
             (None, Some(status)) => How::Exited(status),
             (None, None) => How::Stuck,
         };
-        Ended { how, stdout: self.heard, stderr: self.complaints }
+        Ended { how, stdout: self.output.into_value(), stderr: self.complaints }
     }
 }
 
 /// Reads once; `false` at the end.
-fn read_once(pipe: Option<&impl AsFd>, into: &mut Vec<u8>) -> bool {
+pub(super) fn read_once(pipe: Option<&impl AsFd>, into: &mut Vec<u8>) -> bool {
     let Some(pipe) = pipe else { return false };
     into.reserve(READ_BYTES);
     match rustix::io::read(pipe, spare_capacity(into)) {
@@ -230,9 +286,12 @@ fn read_once(pipe: Option<&impl AsFd>, into: &mut Vec<u8>) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use ploinky_contract::TaskId;
+
     use super::*;
     use crate::interrupt::Interrupts;
     use crate::program;
+    use crate::progress::Progress;
 
     #[test]
     fn what_a_program_writes_while_it_is_ended_is_read_and_not_kept() {
@@ -240,12 +299,14 @@ mod tests {
                       echo before; sleep 60 & wait";
         let words = ["sh", "-c", script].map(str::to_owned);
         let interrupts = Interrupts::new(1).unwrap();
+        let mut progress = Progress::new(TaskId::from_random([1; 16]), None);
         let exchange = Exchange::new(
             program::start(&words, &[], &[]).unwrap(),
             b"",
             BootTime::after(Duration::from_secs(1)),
             &interrupts.all()[0],
-            1000,
+            Output::value(1000),
+            Notes::none(&mut progress),
             Forward::new("[x]".to_owned(), None),
         );
         let mut ended = exchange.run().unwrap();

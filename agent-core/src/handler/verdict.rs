@@ -4,14 +4,18 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 
 use ploinky_contract::check_depth;
-use ploinky_contract::limits::{JSON_DEPTH_MAX, RESULT_MAX_BYTES};
-use ploinky_queue::{Outcome, TaskError, code};
+use ploinky_contract::limits::{JSON_DEPTH_MAX, RESULT_MAX_BYTES, STREAM_LINE_MAX_BYTES};
+use ploinky_queue::{TaskError, code};
 use serde::Serialize;
 use serde::de::IgnoredAny;
 use serde_json::value::{RawValue, to_raw_value};
 
 use super::exchange::{Ended, How};
+use super::output::Trouble;
+use crate::file_result::FileName;
+use crate::interrupt::Why;
 use crate::program::missing_script;
+use crate::run::Ending;
 use crate::spoken_error;
 
 #[derive(Serialize)]
@@ -23,31 +27,57 @@ struct Details<'a> {
     stderr: &'a str,
 }
 
+/// `has_file` tells whether the program left a file as its result.
 pub(super) fn verdict(
     mut ended: Ended,
     words: &[String],
     command: &str,
-) -> Result<Outcome, TaskError> {
+    has_file: impl FnOnce() -> bool,
+) -> Ending {
     match ended.how {
-        How::Exited(status) if status.success() => value(&ended.stdout).map(Outcome::Done),
+        How::Exited(status) if status.success() && has_file() => file(&ended.stdout, command),
+        How::Exited(status) if status.success() => {
+            value(&ended.stdout).map_or_else(Ending::Failed, Ending::Value)
+        }
         How::Exited(status) => {
             let tail = ended.stderr.finish();
-            Err(spoken(&ended.stdout, tail).unwrap_or_else(|| failed(status, tail, words, command)))
+            Ending::Failed(
+                spoken(&ended.stdout, tail).unwrap_or_else(|| failed(status, tail, words, command)),
+            )
         }
-        How::Late => Err(TaskError::new(
+        How::Late => Ending::failed(
             code::DEADLINE,
             format!("the handler of `{command}` did not end in time"),
-        )),
-        How::Asked(why) => Err(why.error()),
-        How::TooLarge => Err(TaskError::new(
+        ),
+        How::Asked(why) => Ending::Asked(why),
+        How::Refused(Trouble::TooLong) => Ending::failed(
             code::RESULT_TOO_LARGE,
             format!("the handler of `{command}` wrote more than {RESULT_MAX_BYTES} bytes"),
-        )),
-        How::Stuck => Err(TaskError::new(
+        ),
+        How::Refused(Trouble::LineTooLong) => Ending::failed(
+            code::RESULT_TOO_LARGE,
+            format!(
+                "the handler of `{command}` wrote a line with more than {STREAM_LINE_MAX_BYTES} bytes"
+            ),
+        ),
+        How::Refused(Trouble::ReaderGone) => Ending::Asked(Why::ReaderGone),
+        How::Stuck => Ending::failed(
             code::HANDLER_FAILED,
             format!("the handler of `{command}` cannot be ended"),
-        )),
+        ),
     }
+}
+
+fn file(stdout: &[u8], command: &str) -> Ending {
+    FileName::parse(stdout).map_or_else(
+        |e| {
+            let message = format!(
+                "the handler of `{command}` left a file and its stdout does not name it: {e}"
+            );
+            Ending::failed(code::AGENT_BAD_RESULT, message)
+        },
+        Ending::File,
+    )
 }
 
 /// What stdout says: JSON if it is, else a text without its last line feed.

@@ -1,12 +1,11 @@
-//! One exchange with a worker: a line out, a line in.
+//! One exchange with a worker: a line out, lines in until the answer.
 
 use std::io::{self, IoSlice};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::process::{ChildStdin, ChildStdout};
 use std::sync::Arc;
 
-use ploinky_contract::limits::RESULT_MAX_BYTES;
-use ploinky_queue::Claim;
+use ploinky_contract::limits::{RESULT_MAX_BYTES, STREAM_LINE_MAX_BYTES};
 use rustix::buffer::spare_capacity;
 use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
@@ -15,6 +14,9 @@ use super::Process;
 use super::line::{Said, say};
 use crate::boot_time::{BootTime, wait};
 use crate::interrupt::{Interrupt, Why};
+use crate::progress::Progress;
+use crate::run::{Ending, Run};
+use crate::stream::Stream;
 
 /// Bytes read at once at first, and after an answer that was longer.
 const READ_BYTES: usize = 8 * 1024;
@@ -29,16 +31,17 @@ pub(crate) struct Connection {
     pub(super) stdin: ChildStdin,
     pub(super) stdout: ChildStdout,
     pub(super) ended: OwnedFd,
+    /// What was read and not used yet.
     pub(super) answer: Vec<u8>,
 }
 
 /// What came back.
 #[derive(Debug)]
-pub(crate) enum Answer<'a> {
+pub(crate) enum Answer {
     /// An answer to the task.
     Said {
         /// What it says.
-        said: Said<'a>,
+        ending: Ending,
         /// More bytes followed, or a part of the task is unread: the worker does not keep the protocol and may
         /// take no other task.
         is_followed: bool,
@@ -58,51 +61,70 @@ pub(crate) enum Answer<'a> {
 enum Step {
     Sent,
     Read,
-    Stopped(Answer<'static>),
+    Stopped(Answer),
+}
+
+/// What still has to go to the worker: the task and a line feed.
+struct Unsent<'a> {
+    task: &'a [u8],
+    end: &'a [u8],
 }
 
 impl Connection {
     /// Sends a task and waits for its answer.
-    pub(crate) fn ask(
-        &mut self,
-        claim: &Claim,
-        deadline: BootTime,
-        interrupt: &Interrupt,
-    ) -> io::Result<Answer<'_>> {
+    pub(crate) fn ask(&mut self, run: &mut Run<'_>) -> io::Result<Answer> {
         self.answer.clear();
         self.answer.shrink_to(KEPT_BYTES);
-        let request = claim.bytes();
+        let Run { id, json, deadline, interrupt, progress, stream, .. } = run;
         let one_line: Vec<u8>;
-        let mut unsent = if request.contains(&b'\n') {
+        let task = if json.contains(&b'\n') {
             // White space between values: a string holds no bare line feed.
-            one_line = request.iter().map(|b| if *b == b'\n' { b' ' } else { *b }).collect();
+            one_line = json.iter().map(|b| if *b == b'\n' { b' ' } else { *b }).collect();
             one_line.as_slice()
         } else {
-            request
+            json
         };
-        let mut end: &[u8] = b"\n";
-        let all = unsent.len();
+        let mut unsent = Unsent { task, end: b"\n" };
+        let mut searched = 0;
         loop {
-            match self.step(&mut unsent, &mut end, deadline, interrupt)? {
-                Step::Stopped(Answer::Ended) if unsent.len() == all && !end.is_empty() => {
+            let step = self.step(&mut unsent, *deadline, interrupt, progress, stream.as_mut())?;
+            match step {
+                Step::Stopped(Answer::Ended)
+                    if unsent.task.len() == task.len() && !unsent.end.is_empty() =>
+                {
                     return Ok(Answer::NotAsked);
                 }
                 Step::Stopped(answer) => return Ok(answer),
                 Step::Sent => {}
                 Step::Read => {
-                    let seen = self.answer.len();
-                    if let Some(length) = self.answer.iter().position(|b| *b == b'\n') {
+                    while let Some(length) = self.line_end(searched) {
                         let line = self.answer.get(..length).unwrap_or_default();
-                        return Ok(match say(line, claim.id()) {
-                            // Half a request in the pipe would be the start of the next one.
-                            Ok(said) => Answer::Said {
-                                said,
-                                is_followed: length + 1 != seen || !end.is_empty(),
-                            },
-                            Err(why) => Answer::Bad(why),
-                        });
+                        let told = match say(line, *id) {
+                            Ok(Said::Answer(ending)) => {
+                                // Half a request in the pipe would be the start of the next one.
+                                let is_followed =
+                                    length + 1 != self.answer.len() || !unsent.end.is_empty();
+                                if let Some(stream) = stream {
+                                    // Who is gone needs no events, and the answer counts in any case.
+                                    stream.drain(*deadline, interrupt).ok();
+                                }
+                                return Ok(Answer::Said { ending, is_followed });
+                            }
+                            Ok(Said::Progress(note)) => {
+                                progress.say(note.get().as_bytes());
+                                None
+                            }
+                            Ok(Said::Event(event)) => send(stream.as_mut(), event.get().as_bytes()),
+                            Err(why) => Some(Answer::Bad(why)),
+                        };
+                        if let Some(told) = told {
+                            return Ok(told);
+                        }
+                        self.answer.drain(..=length);
+                        searched = 0;
                     }
-                    if RESULT_MAX_BYTES < seen {
+                    searched = self.answer.len();
+                    if RESULT_MAX_BYTES < searched {
                         let why = format!(
                             "the answer of the worker has more than {RESULT_MAX_BYTES} bytes"
                         );
@@ -113,19 +135,27 @@ impl Connection {
         }
     }
 
+    /// Where the first line ends; there is no end before `searched`.
+    fn line_end(&self, searched: usize) -> Option<usize> {
+        let rest = self.answer.get(searched..)?;
+        rest.iter().position(|byte| *byte == b'\n').map(|at| searched + at)
+    }
+
     /// Writes or reads once.
     fn step(
         &mut self,
-        unsent: &mut &[u8],
-        end: &mut &[u8],
+        unsent: &mut Unsent<'_>,
         deadline: BootTime,
         interrupt: &Interrupt,
+        progress: &mut Progress<'_>,
+        stream: Option<&mut Stream>,
     ) -> io::Result<Step> {
+        let Unsent { task, end } = unsent;
         if !end.is_empty() {
-            match rustix::io::writev(&self.stdin, &[IoSlice::new(unsent), IoSlice::new(end)]) {
+            match rustix::io::writev(&self.stdin, &[IoSlice::new(task), IoSlice::new(end)]) {
                 Ok(written) => {
-                    let of_end = written.saturating_sub(unsent.len());
-                    *unsent = unsent.get(written..).unwrap_or_default();
+                    let of_end = written.saturating_sub(task.len());
+                    *task = task.get(written..).unwrap_or_default();
                     *end = end.get(of_end..).unwrap_or_default();
                     if end.is_empty() {
                         return Ok(Step::Sent);
@@ -136,36 +166,60 @@ impl Connection {
                 Err(e) => return Err(e.into()),
             }
         }
+        let quiet = PollFlags::empty();
+        // A reader that is slow holds the worker back: its pipe fills up.
+        let is_wanted = stream.as_ref().is_none_or(|stream| stream.has_room());
         let mut fds = [
-            PollFd::new(&self.stdout, PollFlags::IN),
+            PollFd::new(&self.stdout, if is_wanted { PollFlags::IN } else { quiet }),
             PollFd::new(interrupt, PollFlags::IN),
             PollFd::new(&self.ended, PollFlags::IN),
-            PollFd::new(&self.stdin, PollFlags::OUT),
+            PollFd::new(&self.stdin, if end.is_empty() { quiet } else { PollFlags::OUT }),
+            match &stream {
+                Some(stream) => PollFd::from_borrowed_fd(stream.as_fd(), stream.interest()),
+                None => PollFd::new(interrupt, quiet),
+            },
         ];
-        // What is all sent need not be waited for.
-        let wanted = if end.is_empty() { 3 } else { 4 };
-        wait(fds.get_mut(..wanted).unwrap_or_default(), Some(deadline))?;
-        let [readable, bell, ended, _] = fds.map(|fd| !fd.revents().is_empty());
-        if readable {
-            let room = if self.answer.is_empty() { READ_BYTES } else { LONG_READ_BYTES };
-            self.answer.reserve(room);
-            return match rustix::io::read(&self.stdout, spare_capacity(&mut self.answer)) {
-                Ok(0) => Ok(Step::Stopped(Answer::Ended)),
-                Ok(_) => Ok(Step::Read),
-                Err(Errno::AGAIN | Errno::INTR) => Ok(Step::Sent),
-                Err(e) => Err(e.into()),
-            };
+        // What is all sent need not be waited for, and most tasks do not stream.
+        let wanted = match (end.is_empty(), &stream) {
+            (_, Some(_)) => 5,
+            (false, None) => 4,
+            (true, None) => 3,
+        };
+        let until = progress.due().map_or(deadline, |due| due.min(deadline));
+        wait(fds.get_mut(..wanted).unwrap_or_default(), Some(until))?;
+        let [readable, bell, ended, _, reader] = fds.map(|fd| fd.revents());
+        progress.write_due();
+        if let Some(stream) = stream
+            && stream.heard(reader).is_err()
+        {
+            return Ok(Step::Stopped(Answer::Asked(Why::ReaderGone)));
         }
-        if ended {
+        if is_wanted && !readable.is_empty() {
+            return self.read();
+        }
+        if !ended.is_empty() {
             return Ok(Step::Stopped(Answer::Ended));
         }
-        if bell && let Some(why) = interrupt.asked() {
+        if !bell.is_empty()
+            && let Some(why) = interrupt.asked()
+        {
             return Ok(Step::Stopped(Answer::Asked(why)));
         }
         if deadline.is_past() {
             return Ok(Step::Stopped(Answer::Late));
         }
         Ok(Step::Sent)
+    }
+
+    fn read(&mut self) -> io::Result<Step> {
+        let room = if self.answer.is_empty() { READ_BYTES } else { LONG_READ_BYTES };
+        self.answer.reserve(room);
+        match rustix::io::read(&self.stdout, spare_capacity(&mut self.answer)) {
+            Ok(0) => Ok(Step::Stopped(Answer::Ended)),
+            Ok(_) => Ok(Step::Read),
+            Err(Errno::AGAIN | Errno::INTR) => Ok(Step::Sent),
+            Err(e) => Err(e.into()),
+        }
     }
 
     /// Whether the process ended before `until`.
@@ -184,4 +238,18 @@ impl Connection {
             }
         }
     }
+}
+
+/// Sends an event; why the task has to end, if it has to.
+fn send(stream: Option<&mut Stream>, event: &[u8]) -> Option<Answer> {
+    let Some(stream) = stream else {
+        return Some(Answer::Bad(
+            "the worker sent an event for a task that does not stream".into(),
+        ));
+    };
+    if STREAM_LINE_MAX_BYTES < event.len() {
+        let why = format!("an event of the worker has more than {STREAM_LINE_MAX_BYTES} bytes");
+        return Some(Answer::Bad(why));
+    }
+    stream.send(event).err().map(|_gone| Answer::Asked(Why::ReaderGone))
 }

@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 
 use ploinky_contract::TaskId;
 use ploinky_queue::{
-    Cancel, Outcome, Producer, Request, Submitter, TaskError, boot_id, boottime_ns,
+    Cancel, Outcome, Producer, Request, Submitter, SyncProducer, TaskError, boot_id, boottime_ns,
 };
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{
@@ -76,6 +76,32 @@ impl Agent {
         self.put("worker.sh", &format!("{head}\n{script}\ndone\n"));
     }
 
+    /// Makes the lane of calls that are waited for; the worker of its requests is number 1.
+    pub(crate) fn sync_lane(&self) -> SyncProducer {
+        for name in ["requests", "urgent", "streams", "responses", "locks"] {
+            fs::create_dir_all(self.path("sync").join(name)).unwrap();
+        }
+        SyncProducer::open(&self.path("sync"), 1).unwrap()
+    }
+
+    /// A call over the lane; it is waited for by [`Agent::outcome_of_call`].
+    pub(crate) fn call_over(&self, lane: &SyncProducer, params: &[&str]) -> TaskId {
+        let request = self.request("run", params, Duration::from_secs(30));
+        lane.submit(&request).unwrap();
+        request.id
+    }
+
+    /// The outcome of a call over the lane, of which nothing may stay.
+    pub(crate) fn outcome_of_call(&self, lane: &SyncProducer, id: TaskId) -> String {
+        let mut outcome = None;
+        self.wait_for("the call has an outcome", || {
+            outcome = lane.collect(id).unwrap();
+            outcome.is_some()
+        });
+        lane.clean(id).unwrap();
+        text(outcome.unwrap())
+    }
+
     /// Writes a file of the code directory.
     pub(crate) fn put(&self, name: &str, text: &str) {
         File::create(self.code(name)).unwrap().write_all(text.as_bytes()).unwrap();
@@ -111,6 +137,7 @@ impl Agent {
         let mut command = Command::new(env!("CARGO_BIN_EXE_agent-core"));
         command.args(words);
         command.arg("--tasks").arg(self.path("tasks"));
+        command.arg("--sync").arg(self.path("sync"));
         command.arg("--manifest").arg(self.path("manifest.json"));
         command.arg("--code").arg(self.path("code"));
         command.stdin(Stdio::null());
@@ -162,13 +189,20 @@ impl Agent {
     }
 
     pub(crate) fn submit_to(&self, command: &str, params: &[&str], time: Duration) -> TaskId {
+        let request = self.request(command, params, time);
+        self.producer.submit(&request).unwrap();
+        request.id
+    }
+
+    /// A request of a plain call by `alice`.
+    pub(crate) fn request(&self, command: &str, params: &[&str], time: Duration) -> Request {
         static NUMBER: AtomicU64 = AtomicU64::new(1);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let seq = boottime_ns();
         let raw = |json: &str| RawValue::from_string(json.to_owned()).unwrap();
         let mut all = vec![raw("\"alice\"")];
         all.extend(params.iter().map(|param| raw(param)));
-        let request = Request {
+        Request {
             id: TaskId::from_random((u128::from(seq) << 64 | u128::from(number)).to_be_bytes()),
             command: command.parse().unwrap(),
             params: all,
@@ -178,9 +212,7 @@ impl Agent {
             boot_id: boot_id().unwrap(),
             submitter: Submitter { instance: 1, invocation: "0".repeat(32) },
             attempt: 1,
-        };
-        self.producer.submit(&request).unwrap();
-        request.id
+        }
     }
 
     pub(crate) fn cancel(&self, id: TaskId) -> Cancel {
@@ -200,15 +232,7 @@ impl Agent {
         for directory in ["requests", "urgent", "responses", "errors", "locks"] {
             assert!(!self.tasks(directory).join(id.as_str()).exists(), "{directory} is not clean");
         }
-        match outcome.unwrap() {
-            Outcome::Done(value) => value.get().to_owned(),
-            Outcome::Failed(TaskError { message, code, details: None }) => {
-                format!("{code}: {message}")
-            }
-            Outcome::Failed(TaskError { message, code, details: Some(details) }) => {
-                format!("{code}: {message}\n{details}")
-            }
-        }
+        text(outcome.unwrap())
     }
 
     pub(crate) fn call(&self, params: &[&str]) -> String {
@@ -245,6 +269,19 @@ impl Drop for Agent {
         }
         if std::thread::panicking() {
             eprintln!("the log of agent-core:\n{}", self.log());
+        }
+    }
+}
+
+/// The value, or `CODE: message` and details on a line of their own.
+fn text(outcome: Outcome) -> String {
+    match outcome {
+        Outcome::Done(value) => value.get().to_owned(),
+        Outcome::Failed(TaskError { message, code, details: None }) => {
+            format!("{code}: {message}")
+        }
+        Outcome::Failed(TaskError { message, code, details: Some(details) }) => {
+            format!("{code}: {message}\n{details}")
         }
     }
 }

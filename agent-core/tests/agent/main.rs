@@ -2,5 +2,6 @@
 
 mod agent;
 mod handlers;
+mod lanes;
 mod life;
 mod workers;
