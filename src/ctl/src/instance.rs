@@ -170,3 +170,117 @@ pub(crate) fn explained(error: ureq::Error) -> AskError {
         other => AskError::Unreadable { reason: other.to_string() },
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::io::{BufRead, BufReader, Write};
+    use std::os::unix::net::UnixListener;
+    use std::sync::mpsc;
+
+    use super::*;
+
+    /// What a client is answered that sends a file of `size` bytes to an instance that says 100 and then, with
+    /// the file unread, `413`.
+    fn refused_late(size: u64) -> AskError {
+        let directory = tempfile::tempdir().unwrap();
+        let (socket, path) = (directory.path().join("s"), directory.path().join("file"));
+        File::create(&path).unwrap().set_len(size).unwrap();
+        let listener = UnixListener::bind(&socket).unwrap();
+        let served = std::thread::spawn(move || {
+            let (mut stream, _from) = listener.accept().unwrap();
+            let mut lines = BufReader::new(stream.try_clone().unwrap()).lines();
+            while !lines.next().unwrap().unwrap().is_empty() {}
+            let body = r#"{"message":"too long","code":"BODY_TOO_LARGE"}"#;
+            let length = body.len();
+            write!(
+                stream,
+                "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 413 No\r\nContent-Length: {length}\r\n\r\n{body}"
+            )
+            .unwrap();
+        });
+        let instances = Instances::new(&RuntimeDir::new("/nonexistent"), Some(&socket));
+        let (place, command) = ("localhost/a".parse().unwrap(), "say".parse().unwrap());
+        let submission = Submission {
+            place: &place,
+            command: &command,
+            key: None,
+            urgency: None,
+            deadline: None,
+            callback: None,
+        };
+        let upload = Upload::open(&[], &[("f", path)]).unwrap();
+        let refused = instances.upload(&submission, upload).unwrap_err();
+        served.join().unwrap();
+        refused
+    }
+
+    #[test]
+    fn a_refusal_in_the_middle_of_an_upload_is_heard() {
+        for size in [1, 16 << 20] {
+            let refused = refused_late(size);
+            assert_eq!(refused.to_string(), "BODY_TOO_LARGE: too long", "{refused:?}");
+        }
+    }
+
+    #[test]
+    fn an_event_is_there_before_the_next_one_is_sent() {
+        let directory = tempfile::tempdir().unwrap();
+        let socket = directory.path().join("s");
+        let listener = UnixListener::bind(&socket).unwrap();
+        let (seen, is_seen) = mpsc::channel();
+        let served = std::thread::spawn(move || {
+            let (mut stream, _from) = listener.accept().unwrap();
+            let mut lines = BufReader::new(stream.try_clone().unwrap()).lines();
+            while !lines.next().unwrap().unwrap().is_empty() {}
+            write!(stream, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n").unwrap();
+            for _ in 0..3 {
+                write!(stream, "9\r\ndata: 1\n\n\r\n").unwrap();
+                is_seen.recv_timeout(Duration::from_secs(10)).unwrap();
+            }
+            write!(stream, "0\r\n\r\n").unwrap();
+        });
+        let instances = Instances::new(&RuntimeDir::new("/nonexistent"), Some(&socket));
+        let place = "localhost/a".parse().unwrap();
+        let stream = instances.subscribe(&place, &"say".parse().unwrap(), &[]).unwrap();
+        let mut events = Events::new(stream);
+        for _ in 0..3 {
+            let event = Event { kind: String::new(), data: "1".to_owned() };
+            assert_eq!(events.next().unwrap(), Some(event));
+            seen.send(()).unwrap();
+        }
+        assert_eq!(events.next().unwrap(), None);
+        served.join().unwrap();
+    }
+
+    #[test]
+    fn an_answer_without_bounds_is_not_held() {
+        let directory = tempfile::tempdir().unwrap();
+        let socket = directory.path().join("s");
+        let listener = UnixListener::bind(&socket).unwrap();
+        let served = std::thread::spawn(move || {
+            let (mut stream, _from) = listener.accept().unwrap();
+            let mut lines = BufReader::new(stream.try_clone().unwrap()).lines();
+            while !lines.next().unwrap().unwrap().is_empty() {}
+            write!(stream, "HTTP/1.1 200 OK\r\n\r\n").unwrap();
+            let block = vec![b' '; 64 * 1024];
+            let mut sent = 0_u64;
+            while stream.write_all(&block).is_ok() {
+                sent += block.len() as u64;
+            }
+            sent
+        });
+        let instances = Instances::new(&RuntimeDir::new("/nonexistent"), Some(&socket));
+        let id = TaskId::from_random([0; 16]);
+        let found = instances.task(id, None).unwrap_err();
+        assert!(matches!(found, AskError::Unreadable { .. }), "{found:?}");
+        assert!(served.join().unwrap() < 2 * ANSWER_MAX_BYTES);
+    }
+
+    #[test]
+    fn who_may_not_use_the_socket_is_told_to_be_root() {
+        let failure = AskError::NotAllowed { path: "/run/ploinky/admin-1.sock".into() }.failure("");
+        assert_eq!(failure.exit(), ploinky_contract::exit::NOT_ALLOWED);
+        assert_eq!(failure.first_cause(), "only root may use /run/ploinky/admin-1.sock");
+    }
+}

@@ -3,20 +3,30 @@
 //!
 //! A line `# machine: NAME` chooses the machine of the commands below it. Lines after `$ ploinkyctl …` are
 //! stdout; `2>` marks stderr, `exit` the code if it is not 0, and `asked` what reached the supervisor or
-//! another program. `DIR` stands for the directory of [`lay_out`].
+//! another program. `DIR` stands for the directory of [`lay_out`]. Lines `# answers: …` above a command are
+//! what an instance answers it on its socket, see [`scripted`]; `asked` has the requests then. Without them
+//! there is no socket, and `# answers: nobody` is one at which nobody listens. `# types: …` is what a person
+//! at the terminal says.
+
+mod scripted;
 
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::net::TcpListener;
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
 use ploinky_contract::paths::{RuntimeDir, StateDir};
 use ploinky_control::{AgentStatus, ControlError, HealthCheck, HostStatus};
 
+use self::scripted::Scripted;
 use crate::machine::Paths;
 use crate::machine::fake::{Fake, Mood};
 use crate::output::{Output, Stream};
+
+/// Stands before an empty line that is left out.
+const GLUE: &str = "\0\n";
 
 const MANIFEST: &str =
     r#"{"name":"echo","container":"localhost/echo:1","commands":{"say":"say.sh"}}"#;
@@ -229,16 +239,39 @@ fn play(line: &str, machine: &Fake, root: &Path) -> String {
 fn replay(text: &str, root: &Path) -> String {
     let mut parts = Vec::new();
     let mut current = None;
+    let mut answers = Vec::new();
+    let socket = root.join("run/admin-1.sock");
     for line in text.lines() {
         if let Some(name) = line.strip_prefix("# machine: ") {
             current = Some(machine(name, root));
             parts.push(format!("{line}\n"));
         } else if let Some(command) = line.strip_prefix("$ ") {
-            let machine = current.as_ref().expect("a line `# machine: …` comes first");
-            parts.push(format!("{line}\n{}", play(command, machine, root)));
+            let machine = current.as_mut().expect("a line `# machine: …` comes first");
+            let scripted = match answers.as_slice() {
+                [] => None,
+                [one] if one == "nobody" => {
+                    fs::create_dir_all(root.join("run")).unwrap();
+                    drop(UnixListener::bind(&socket).unwrap());
+                    answers.clear();
+                    None
+                }
+                _ => Some(Scripted::start(&socket, std::mem::take(&mut answers))),
+            };
+            let told = play(command, machine, root);
+            let asked = scripted.map(Scripted::end).unwrap_or_default();
+            parts.push(format!("{line}\n{told}{asked}"));
+            machine.typed = None;
+            drop(fs::remove_file(&socket));
+        } else if let Some(answer) = line.strip_prefix("# answers: ") {
+            parts.push(format!("{line}\n\0"));
+            answers.push(answer.to_owned());
+        } else if let Some(words) = line.strip_prefix("# types: ") {
+            parts.push(format!("{line}\n\0"));
+            current.as_mut().expect("a machine").typed = Some(words.to_owned());
         }
     }
-    parts.join("\n")
+    // What belongs together has no empty line in between.
+    parts.join("\n").replace(GLUE, "")
 }
 
 #[test]

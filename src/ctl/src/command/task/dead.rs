@@ -1,7 +1,7 @@
 //! `ploinkyctl task dead`: tasks that failed in their last retry and wait for a person.
 
 use clap::{Args, Subcommand};
-use ploinky_contract::{TaskId, TaskState};
+use ploinky_contract::{TaskDocument, TaskId, TaskState};
 use serde::Serialize;
 
 use super::{Host, list};
@@ -100,18 +100,16 @@ fn redrive(arguments: &Redrive, host: &Host<'_>, output: &mut Output<'_>) -> Res
         ids.clone()
     };
     let mut fresh = Vec::new();
-    let mut failed = None;
+    let mut failures = Vec::new();
     for id in &ids {
-        match again(*id, host) {
+        match again(*id, *all, host) {
             Ok(task) if output.json => fresh.push(task),
             Ok(task) => output.out.line(task.id.as_str())?,
-            Err((failure, true)) => {
-                failed = Some(failure);
-                break;
-            }
-            Err((failure, false)) => {
-                output.warning(&format!("task {id} stays: {}", failure.first_cause()))?;
-                failed = Some(failure);
+            Err((failure, is_about_one)) => {
+                failures.push(failure);
+                if !is_about_one {
+                    break;
+                }
             }
         }
     }
@@ -120,22 +118,30 @@ fn redrive(arguments: &Redrive, host: &Host<'_>, output: &mut Output<'_>) -> Res
     } else if ids.is_empty() {
         output.err.line("no dead tasks")?;
     }
-    failed.map_or(Ok(()), |failure| Err(failure.into()))
+    let number = failures.len();
+    let Some(last) = failures.pop() else { return Ok(()) };
+    for failure in &failures {
+        failure.print(output)?;
+    }
+    let rest = format!("{number} of {} were not redriven", count(ids.len(), "task", "tasks"));
+    Err(if ids.len() == 1 { last.into() } else { last.cause(rest).into() })
 }
 
-/// The new task; else why there is none, and whether the next id would fare no better.
-fn again(id: TaskId, host: &Host<'_>) -> Result<ploinky_contract::TaskDocument, (Failure, bool)> {
+/// The new task; else why there is none, and whether that is about this one alone.
+fn again(id: TaskId, is_dead: bool, host: &Host<'_>) -> Result<TaskDocument, (Failure, bool)> {
     let what = || format!("cannot redrive task {id}");
     let failed = |e: AskError| {
-        let is_about_all = !matches!(&e, AskError::Refused(refusal) if refusal.is_about_one());
-        (e.failure_of(what(), id), is_about_all)
+        let is_about_one = matches!(&e, AskError::Refused(refusal) if refusal.is_about_one());
+        (e.failure_of(what(), id), is_about_one)
     };
-    let task = host.instances.task(id, None).map_err(failed)?;
-    if task.state != TaskState::Dead {
-        let failure = Failure::refused(what())
-            .cause(format!("it is not dead but {}", task.state.as_str()))
-            .hint(format!("`ploinkyctl task retry {id}` submits a task that failed once more"));
-        return Err((failure, false));
+    if !is_dead {
+        let task = host.instances.task(id, None).map_err(failed)?;
+        if task.state != TaskState::Dead {
+            let failure = Failure::refused(what())
+                .cause(format!("it is not dead but {}", task.state.as_str()))
+                .hint(format!("`ploinkyctl task retry {id}` submits it once more if it failed"));
+            return Err((failure, true));
+        }
     }
     host.instances.retry(id).map_err(failed)
 }

@@ -90,7 +90,7 @@ pub(super) fn print(
     } else {
         let now = host.machine.now_usec();
         let time = if utc { "SUBMITTED" } else { "AGE" };
-        let headings = ["ID", "STATE", "AGENT", "COMMAND", "OWNER", "RUN", time, "PROGRESS"];
+        let headings = ["ID", "STATE", "AGENT", "COMMAND", "OWNER", "RUN", time, "NOTE"];
         let rows: Vec<Row> = tasks.iter().map(|task| row(task, now, utc)).collect();
         table(&headings, &rows, output)?;
     }

@@ -130,10 +130,13 @@ fn save(content: &mut dyn Read, size: u64, to: &Path) -> Result<(), Stop> {
         Some(_) | None => Path::new("."),
     };
     let permissions = Permissions::from_mode(0o666);
-    let mut file =
-        tempfile::Builder::new().permissions(permissions).tempfile_in(directory).map_err(failed)?;
+    let mut file = tempfile::Builder::new()
+        .permissions(permissions)
+        .tempfile_in(directory)
+        // Its text names a file that nobody asked for.
+        .map_err(|e| failed(e.kind().into()))?;
     copy(content, file.as_file_mut())?;
-    file.persist(to).map_err(|e| failed(e.error))?;
+    file.persist(to).map_err(|e| failed(e.error.kind().into()))?;
     Ok(())
 }
 
