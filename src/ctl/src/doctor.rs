@@ -3,6 +3,7 @@
 //! Each check looks at one thing, changes nothing, and says what to do if it is not as it should be.
 
 mod kernel;
+mod memory;
 mod programs;
 mod services;
 mod storage;
@@ -47,7 +48,7 @@ struct Said {
 type Check = fn(&dyn Machine) -> Said;
 
 /// All checks, what others rest on first.
-const CHECKS: [(&str, Check); 15] = [
+const CHECKS: [(&str, Check); 18] = [
     ("systemd", programs::systemd),
     ("podman", programs::podman),
     ("cgroups", kernel::cgroups),
@@ -56,11 +57,14 @@ const CHECKS: [(&str, Check); 15] = [
     ("user", storage::user),
     ("uids", storage::uids),
     ("space", storage::space),
+    ("memory", memory::lanes),
     ("config", storage::config),
+    ("task.key", storage::task_key),
     ("supervisor", services::supervisor),
     ("polkit", services::polkit),
     ("target", services::target),
     ("port", services::port),
+    ("admin", services::admin),
     ("podman.socket", services::podman_socket),
     ("quadlet", programs::quadlet),
 ];
@@ -105,7 +109,7 @@ mod tests {
     pub(super) fn bare() -> Fake {
         Fake::new(Paths {
             state: ploinky_contract::paths::StateDir::new("/var/lib/ploinky"),
-            runtime: ploinky_contract::paths::RuntimeDir::new("/nonexistent"),
+            runtime: ploinky_contract::paths::RuntimeDir::new("/run/ploinky"),
             installed: "/nonexistent".into(),
             temporary: "/nonexistent".into(),
         })

@@ -28,12 +28,22 @@ pub(crate) struct Effective {
     port: Setting,
     workers_count: Setting,
     metrics_retention: Setting,
+    task_retention: Setting,
+    dead_task_retention: Setting,
+    callback_origins: Setting,
 }
 
 impl Effective {
     /// Of a configuration and the text it was parsed from.
     pub(crate) fn new(config: &Config, text: &[u8]) -> Self {
-        let Settings { port, workers_count, metrics_retention, .. } = config.settings;
+        let Settings {
+            port,
+            workers_count,
+            metrics_retention,
+            task_retention,
+            dead_task_retention,
+            callback_origins,
+        } = &config.settings;
         let written: Value = serde_json::from_slice(text).unwrap_or_default();
         let setting = |key: &str, value: Value| {
             let is_written = written.get("settings").is_some_and(|s| s.get(key).is_some());
@@ -41,26 +51,48 @@ impl Effective {
         };
         let count = match workers_count {
             WorkersCount::Auto => Value::from("auto"),
-            WorkersCount::Fixed(count) => Value::from(count),
+            WorkersCount::Fixed(count) => Value::from(*count),
         };
+        let origins: Vec<String> = callback_origins.iter().map(ToString::to_string).collect();
         Self {
-            port: setting("port", Value::from(port)),
+            port: setting("port", Value::from(*port)),
             workers_count: setting("workersCount", count),
-            metrics_retention: setting("metricsRetention", Value::from(metrics_retention)),
+            metrics_retention: setting("metricsRetention", Value::from(*metrics_retention)),
+            task_retention: setting("taskRetention", Value::from(*task_retention)),
+            dead_task_retention: setting("deadTaskRetention", Value::from(*dead_task_retention)),
+            callback_origins: setting("callbackOrigins", Value::from(origins)),
         }
     }
 
     /// Key, value and origin of each.
-    pub(crate) fn rows(&self) -> [(&'static str, String, Origin); 3] {
-        let Self { port, workers_count, metrics_retention } = self;
+    pub(crate) fn rows(&self) -> [(&'static str, String, Origin); 6] {
+        let Self {
+            port,
+            workers_count,
+            metrics_retention,
+            task_retention,
+            dead_task_retention,
+            callback_origins,
+        } = self;
         [
             ("settings.port", port),
             ("settings.workersCount", workers_count),
             ("settings.metricsRetention", metrics_retention),
+            ("settings.taskRetention", task_retention),
+            ("settings.deadTaskRetention", dead_task_retention),
+            ("settings.callbackOrigins", callback_origins),
         ]
-        .map(|(key, Setting { value, from })| {
-            (key, value.as_str().map_or_else(|| value.to_string(), str::to_owned), *from)
-        })
+        .map(|(key, Setting { value, from })| (key, shown(value), *from))
+    }
+}
+
+/// A value as a person reads it: words without quotes, a list with commas.
+fn shown(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Array(values) if values.is_empty() => "none".to_owned(),
+        Value::Array(values) => values.iter().map(shown).collect::<Vec<_>>().join(", "),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Object(_) => value.to_string(),
     }
 }
 
@@ -70,7 +102,8 @@ mod tests {
 
     #[test]
     fn a_value_that_equals_the_default_still_comes_from_the_file() {
-        let text = br#"{"domains":[],"deployments":[],"settings":{"port":8000}}"#;
+        let text =
+            br#"{"domains":[],"deployments":[],"settings":{"port":8000,"taskRetention":60}}"#;
         let effective = Effective::new(&Config::parse(text).unwrap(), text);
         assert_eq!(
             effective.rows(),
@@ -78,7 +111,18 @@ mod tests {
                 ("settings.port", "8000".to_owned(), Origin::File),
                 ("settings.workersCount", "auto".to_owned(), Origin::Default),
                 ("settings.metricsRetention", "7".to_owned(), Origin::Default),
+                ("settings.taskRetention", "60".to_owned(), Origin::File),
+                ("settings.deadTaskRetention", "604800".to_owned(), Origin::Default),
+                ("settings.callbackOrigins", "none".to_owned(), Origin::Default),
             ]
         );
+    }
+
+    #[test]
+    fn a_list_is_shown_with_commas() {
+        let text = br#"{"domains":[],"deployments":[],"settings":{"callbackOrigins":["https://a.org","http://b.org:81"]}}"#;
+        let effective = Effective::new(&Config::parse(text).unwrap(), text);
+        let [.., (_key, value, origin)] = effective.rows();
+        assert_eq!((value.as_str(), origin), ("https://a.org, http://b.org:81", Origin::File));
     }
 }

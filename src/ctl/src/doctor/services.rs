@@ -59,7 +59,7 @@ pub(super) fn polkit(machine: &dyn Machine) -> Said {
 pub(super) fn target(machine: &dyn Machine) -> Said {
     let fix = "`sudo systemctl enable --now ploinky.target`";
     match property(machine, "ploinky.target", "ActiveState").as_deref() {
-        Some("active") => match sockets(machine) {
+        Some("active") => match sockets(machine, "ploinky@") {
             0 => fail("ploinky.target is active, but no ploinky@N.socket listens", {
                 "`sudo systemctl daemon-reload && sudo systemctl restart ploinky.target`"
             }),
@@ -86,7 +86,7 @@ pub(super) fn port(machine: &dyn Machine) -> Said {
         .into_iter()
         .filter_map(|path| text(machine, path).ok())
         .any(|table| listens(&table, port));
-    match (is_taken, sockets(machine)) {
+    match (is_taken, sockets(machine, "ploinky@")) {
         (true, 0) => fail(
             format!("another program listens on port {port}"),
             format!("`sudo ss -ltnp 'sport = :{port}'` names it; end it, or change settings.port"),
@@ -97,6 +97,21 @@ pub(super) fn port(machine: &dyn Machine) -> Said {
             format!("the sockets of Ploinky listen on another port than {port}"),
             "`sudo systemctl daemon-reload && sudo systemctl restart ploinky.target` applies settings.port",
         ),
+    }
+}
+
+/// Root of this host reaches each instance.
+pub(super) fn admin(machine: &dyn Machine) -> Said {
+    let fix = "`sudo systemctl daemon-reload && sudo systemctl restart ploinky.target`";
+    let wanted = sockets(machine, "ploinky@");
+    match sockets(machine, "ploinky-admin@") {
+        0 => {
+            fail("no ploinky-admin@N.socket listens, so that `ploinkyctl task` reaches nobody", fix)
+        }
+        number if number < wanted => {
+            warn(format!("{number} of {wanted} instances listen to root"), fix)
+        }
+        number => ok(format!("{} to root", count(number, "instance listens", "instances listen"))),
     }
 }
 
@@ -118,12 +133,13 @@ fn property(machine: &dyn Machine, unit: &str, name: &str) -> Option<String> {
     (finished.code == Some(0)).then(|| finished.stdout.trim().to_owned())
 }
 
-/// How many `ploinky@N.socket` listen.
-fn sockets(machine: &dyn Machine) -> usize {
+/// How many sockets listen whose names begin so.
+fn sockets(machine: &dyn Machine, prefix: &str) -> usize {
+    let pattern = format!("{prefix}*.socket");
     let words =
-        ["systemctl", "list-units", "--plain", "--no-legend", "--state=active", "ploinky@*.socket"];
+        ["systemctl", "list-units", "--plain", "--no-legend", "--state=active", pattern.as_str()];
     machine.run(&words, &[]).map_or(0, |finished| {
-        finished.stdout.lines().filter(|line| line.starts_with("ploinky@")).count()
+        finished.stdout.lines().filter(|line| line.starts_with(prefix)).count()
     })
 }
 
@@ -145,6 +161,8 @@ mod tests {
     use crate::machine::fake::{Fake, Mood};
 
     const HEAD: &str = "  sl  local_address rem_address   st tx_queue\n";
+    const ADMIN: &str =
+        "systemctl list-units --plain --no-legend --state=active ploinky-admin@*.socket";
     const LIST: &str = "systemctl list-units --plain --no-legend --state=active ploinky@*.socket";
 
     fn show(machine: &mut Fake, unit: &str, name: &str, value: &str) {
@@ -165,6 +183,18 @@ mod tests {
         assert_eq!(port(&machine), ok("port 8000 is ours"));
         machine.files.clear();
         assert_eq!(port(&machine).verdict, Verdict::Fail);
+    }
+
+    #[test]
+    fn an_instance_that_does_not_listen_to_root_is_told() {
+        let mut machine = bare();
+        assert_eq!(admin(&machine).verdict, Verdict::Fail);
+        let two = "ploinky@1.socket loaded active\nploinky@2.socket loaded active\n";
+        machine.program(LIST, 0, two, "");
+        machine.program(ADMIN, 0, "ploinky-admin@1.socket loaded active\n", "");
+        assert_eq!(admin(&machine).message, "1 of 2 instances listen to root");
+        machine.program(ADMIN, 0, &two.replace("ploinky@", "ploinky-admin@"), "");
+        assert_eq!(admin(&machine), ok("2 instances listen to root"));
     }
 
     #[test]

@@ -11,6 +11,8 @@ use super::{Said, fail, ok, text, warn};
 use crate::machine::Machine;
 use crate::words::size;
 
+/// Bytes of `task.key`; a longer one is none.
+const TASK_KEY_MAX_BYTES: usize = 100;
 /// Percent of free room below which someone should know.
 const SCARCE_PERCENT: u64 = 20;
 
@@ -112,6 +114,31 @@ pub(super) fn config(machine: &dyn Machine) -> Said {
     }
 }
 
+/// The secret that the supervisor makes at its first start.
+pub(super) fn task_key(machine: &dyn Machine) -> Said {
+    let path = machine.paths().state.task_key();
+    match machine.read(&path, TASK_KEY_MAX_BYTES) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => fail(
+            format!("{} does not exist, so that no task can be accepted", path.display()),
+            "`sudo systemctl restart ploinky-supervisor` makes it",
+        ),
+        Err(e) if e.kind() == io::ErrorKind::PermissionDenied => {
+            warn(format!("{} cannot be read: {e}", path.display()), "run this as root")
+        }
+        Ok(text) if is_key(&text) => ok(format!("{} is a key", path.display())),
+        Ok(_) | Err(_) => fail(
+            format!("{} is no key, so that no task can be accepted", path.display()),
+            "restore it from a backup; a new one lets requests that are repeated with an Idempotency-Key run again",
+        ),
+    }
+}
+
+/// 64 hexadecimal digits, with or without a line feed.
+fn is_key(text: &[u8]) -> bool {
+    let digits = text.strip_suffix(b"\n").unwrap_or(text);
+    digits.len() == 64 && digits.iter().all(u8::is_ascii_hexdigit)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -157,6 +184,22 @@ mod tests {
         let Said { verdict, message, .. } = config(&machine);
         assert_eq!(verdict, Verdict::Fail);
         assert!(message.contains("missing field `domains`"), "{message}");
+    }
+
+    #[test]
+    fn a_key_has_64_digits() {
+        let mut machine = bare();
+        assert!(task_key(&machine).message.contains("does not exist"));
+        let path = "/var/lib/ploinky/task.key";
+        for (text, verdict) in [
+            (String::new(), Verdict::Fail),
+            ("g".repeat(64), Verdict::Fail),
+            ("a".repeat(65), Verdict::Fail),
+            (format!("{}\n", "0a".repeat(32)), Verdict::Ok),
+        ] {
+            machine.files.insert(path.into(), text.clone());
+            assert_eq!(task_key(&machine).verdict, verdict, "{text}");
+        }
     }
 
     #[test]
