@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use ploinky_contract::TaskId;
-use ploinky_queue::{Outcome, Producer, Request, Submitter, boot_id, boottime_ns};
+use ploinky_queue::{Outcome, Producer, Request, Submitter, Terms, boot_id, boottime_ns};
 use rustix::event::{PollFd, PollFlags, poll};
 use serde_json::value::RawValue;
 
@@ -35,6 +35,7 @@ fn main() {
             boot_id: boot_id.clone(),
             submitter: Submitter { instance: 1, invocation: "0".repeat(32) },
             attempt: 1,
+            terms: Terms::default(),
         };
         producer.submit(&request).unwrap();
         request.id

@@ -60,7 +60,7 @@ impl Runner {
         {
             match self.lanes.claim(slot, lane, id) {
                 Ok(Claimed::Ours(job)) => self.carry_out(&job, interrupt),
-                Ok(Claimed::Not(NotClaimed::Taken)) => {}
+                Ok(Claimed::Not(NotClaimed::Taken | NotClaimed::NotYet { .. })) => {}
                 Ok(Claimed::Not(NotClaimed::Stale)) => {
                     log::event(&format!("task {id} came too late to be run"));
                 }

@@ -212,6 +212,7 @@ impl Agent {
             boot_id: boot_id().unwrap(),
             submitter: Submitter { instance: 1, invocation: "0".repeat(32) },
             attempt: 1,
+            terms: ploinky_queue::Terms::default(),
         }
     }
 
@@ -277,6 +278,7 @@ impl Drop for Agent {
 fn text(outcome: Outcome) -> String {
     match outcome {
         Outcome::Done(value) => value.get().to_owned(),
+        Outcome::File(file) => format!("{file:?}"),
         Outcome::Failed(TaskError { message, code, details: None }) => {
             format!("{code}: {message}")
         }

@@ -236,7 +236,7 @@ fn steady_hints_do_not_keep_a_wish_without_a_hint_from_being_found() {
     std::fs::File::create(agent.tasks("urgent").join(id.as_str())).unwrap();
     agent.start();
     let other = agent.tasks("urgent").join("0".repeat(32));
-    let has_outcome = || agent.tasks("errors").join(id.as_str()).exists();
+    let has_outcome = || agent.tasks("responses").join(id.as_str()).exists();
     agent.wait_for("the task ends", || {
         std::fs::File::create(&other).unwrap();
         std::fs::remove_file(&other).unwrap();

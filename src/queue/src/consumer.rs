@@ -1,6 +1,8 @@
 //! The agent's side of its queue: claim, complete or fail, recover.
 
 mod recovery;
+mod retry;
+mod waiting;
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -13,13 +15,15 @@ use rustix::io::Errno;
 use serde_json::value::RawValue;
 
 pub use self::recovery::Recovered;
-use crate::directories::{DIRECTORY, Directories, OpenError, exists, unless_absent};
+pub use self::waiting::Waiting;
+use crate::directories::{DIRECTORY, Directories, OpenError, unless_absent};
 use crate::lock::{PROBES_END, RUNNER, lock_within, try_lock};
-use crate::publish::{Recorded, publish};
+use crate::note::{Note, read_note};
+use crate::publish::Recorded;
 use crate::read_result::{BadResult, read};
-use crate::request::{REQUEST_FILE_MAX_BYTES, RequestHead};
+use crate::request::{REQUEST_FILE_MAX_BYTES, TaskHead};
 use crate::watch::Watch;
-use crate::{Outcome, RecordError, Request, TaskError, boottime_ns, code};
+use crate::{FileResult, Outcome, RecordError, Request, TaskError, boottime_ns, code};
 
 /// Results: the server is nobody special to the agent's files.
 pub(crate) const RESULT_MODE: Mode = Mode::from_raw_mode(0o644);
@@ -31,7 +35,7 @@ const RUNNER_MODE: Mode = Mode::from_raw_mode(0o755);
 /// The agent's handle of its queue. All methods take `&self`; threads may share it.
 #[derive(Debug)]
 pub struct Consumer {
-    directories: Directories,
+    pub(crate) directories: Directories,
     boot_id: String,
 }
 
@@ -45,9 +49,9 @@ pub struct RunnerLock {
 /// next runner reports it as crashed.
 #[derive(Debug)]
 pub struct Claim {
-    id: TaskId,
-    command: CommandName,
+    head: TaskHead,
     deadline_boot_ns: u64,
+    attempt: u32,
     bytes: Vec<u8>,
     _lock: OwnedFd,
 }
@@ -68,6 +72,11 @@ pub enum NotClaimed {
     Taken,
     /// Its time was over, or it belongs to another boot; it has an error record now.
     Stale,
+    /// Its last run failed, and the next one may not begin yet.
+    NotYet {
+        /// When it may, in nanoseconds of `CLOCK_BOOTTIME`.
+        not_before_boot_ns: u64,
+    },
     /// The file is no request; it has the error record `INVALID_PARAMS` now.
     Unreadable(RecordError),
 }
@@ -87,33 +96,6 @@ impl Consumer {
     /// When the lock cannot be made.
     pub fn become_runner(&self) -> io::Result<Option<RunnerLock>> {
         RunnerLock::take(&self.directories.locks)
-    }
-
-    /// Tasks that wait, in the order of their submission; those that cannot be read come last. Tasks for which
-    /// `skip` holds are not looked at.
-    ///
-    /// # Errors
-    /// When the inbox cannot be listed.
-    pub fn waiting(&self, skip: &dyn Fn(TaskId) -> bool) -> io::Result<Vec<TaskId>> {
-        let mut waiting = Vec::new();
-        for id in ids_in(&self.directories.requests, usize::MAX)? {
-            if skip(id)
-                || exists(&self.directories.locks, id)?
-                || self.directories.has_outcome(id)?
-            {
-                continue;
-            }
-            match read(&self.directories.requests, id, REQUEST_FILE_MAX_BYTES) {
-                Ok(Some(bytes)) => {
-                    let head = RequestHead::decode(&bytes, &self.boot_id);
-                    waiting.push((head.map_or(u64::MAX, |head| head.seq), id));
-                }
-                Err(BadResult::Record(_)) => waiting.push((u64::MAX, id)),
-                Ok(None) | Err(_) => {}
-            }
-        }
-        waiting.sort_unstable();
-        Ok(waiting.into_iter().map(|(_seq, id)| id).collect())
     }
 
     /// Tasks that shall end early.
@@ -160,7 +142,7 @@ impl Consumer {
             return Ok(Claimed::Not(NotClaimed::Taken));
         }
         let decoded = match read(requests, id, REQUEST_FILE_MAX_BYTES) {
-            Ok(Some(bytes)) => RequestHead::decode(&bytes, &self.boot_id).map(|head| (head, bytes)),
+            Ok(Some(bytes)) => TaskHead::decode(&bytes).map(|head| (head, bytes)),
             Ok(None) => {
                 self.unlock(id)?;
                 return Ok(Claimed::Not(NotClaimed::Taken));
@@ -173,55 +155,105 @@ impl Consumer {
             other => {
                 let why = other.err().unwrap_or(RecordError::Field { field: "id" });
                 let said = TaskError::new(code::INVALID_PARAMS, format!("the request: {why}"));
-                publish(&self.directories.errors, id, &said.encode(id), RESULT_MODE)?;
+                self.directories.record_synced(id, &said.encode(id), RESULT_MODE)?;
                 self.unlock(id)?;
                 return Ok(Claimed::Not(NotClaimed::Unreadable(why)));
             }
         };
-        let RequestHead { id: _, command, seq: _, deadline_boot_ns, is_of_boot, instance: _ } =
-            head;
-        let claim = Claim { id, command, deadline_boot_ns, bytes, _lock: lock };
-        let stale = if !is_of_boot {
+        let note = match read_note(locks, id) {
+            Ok(note) => note.filter(|_| head.terms.is_retried()),
+            // A note that cannot be read is none: the task is rather run once more than never.
+            Err(e) if e.is_fault_of_agent() => None,
+            Err(e) => return Err(io::Error::other(e)),
+        };
+        let now_ns = boottime_ns();
+        let deadline_boot_ns = head.deadline_on(&self.boot_id);
+        let attempt = note.as_ref().map_or(0, |note| note.attempt).saturating_add(1);
+        let claim = Claim {
+            deadline_boot_ns: deadline_boot_ns.unwrap_or(0),
+            attempt,
+            bytes,
+            _lock: lock,
+            head,
+        };
+        let not_before_boot_ns = note.as_ref().map_or(0, |note| note.not_before_on(&self.boot_id));
+        let stale = if deadline_boot_ns.is_none() {
             TaskError::new(code::CANCELLED, "the host was started anew before the task ran")
-        } else if deadline_boot_ns <= boottime_ns() {
-            TaskError::new(code::DEADLINE, "the time of the task was over before it could run")
+        } else if claim.deadline_boot_ns <= now_ns {
+            late(note)
+        } else if u32::from(claim.head.terms.attempts) < attempt {
+            // Its last run failed, and whoever wrote that down could not record the end.
+            note.map_or_else(|| late(None), |note| note.error)
+        } else if now_ns < not_before_boot_ns {
+            self.unlock(id)?;
+            return Ok(Claimed::Not(NotClaimed::NotYet { not_before_boot_ns }));
         } else {
+            self.prepare(&claim)?;
             return Ok(Claimed::Ours(claim));
         };
         self.fail(&claim, &stale)?;
         Ok(Claimed::Not(NotClaimed::Stale))
     }
 
+    /// What has to be so before a run begins.
+    fn prepare(&self, claim: &Claim) -> io::Result<()> {
+        let Directories { disk, locks, locks_sync, .. } = &self.directories;
+        let terms = &claim.head.terms;
+        if terms.is_retried() {
+            if 1 < claim.attempt {
+                self.remove_output(claim.id())?;
+            }
+        } else if terms.is_async() {
+            // After a power cut the lock has to be there: it tells that the task ran.
+            locks_sync.sync(disk, locks)?;
+        }
+        Ok(())
+    }
+
     /// Publishes the value of a claimed task and releases it; a value that is too long becomes the error
-    /// `RESULT_TOO_LARGE`.
+    /// `RESULT_TOO_LARGE`. The record of a task that was accepted for good is durable then.
     ///
     /// # Errors
-    /// The task is still locked and has no outcome; try again.
+    /// The task is still locked; try again.
     pub fn complete(&self, claim: &Claim, response: &RawValue) -> io::Result<Recorded> {
-        let bytes = Outcome::encode_response(claim.id, response);
+        let bytes = Outcome::encode_response(claim.id(), response);
         if RESULT_MAX_BYTES < bytes.len() {
             return self.fail(claim, &too_large(bytes.len()));
         }
-        let recorded = publish(&self.directories.responses, claim.id, &bytes, RESULT_MODE)?;
-        self.unlock(claim.id)?;
-        Ok(recorded)
+        self.record(claim, &bytes)
     }
 
-    /// Publishes why a claimed task has no value, and releases it.
+    /// Publishes that the result of a claimed task is a file, as [`Consumer::seal_output`] found it, and
+    /// releases the task.
     ///
     /// # Errors
-    /// The task is still locked and has no outcome; try again.
+    /// The task is still locked; try again.
+    pub fn complete_file(&self, claim: &Claim, file: &FileResult) -> io::Result<Recorded> {
+        self.record(claim, &file.encode(claim.id()))
+    }
+
+    /// Publishes why a claimed task has no value, and releases it. The record of a task that was accepted for
+    /// good is durable then.
+    ///
+    /// # Errors
+    /// The task is still locked; try again.
     pub fn fail(&self, claim: &Claim, why: &TaskError) -> io::Result<Recorded> {
-        let mut bytes = why.encode(claim.id);
+        let id = claim.id();
+        let mut bytes = why.encode(id);
         if RESULT_MAX_BYTES < bytes.len() {
-            bytes = too_large(bytes.len()).encode(claim.id);
+            bytes = too_large(bytes.len()).encode(id);
         }
-        let recorded = if exists(&self.directories.responses, claim.id)? {
-            Recorded::AlreadySo
+        self.record(claim, &bytes)
+    }
+
+    fn record(&self, claim: &Claim, bytes: &[u8]) -> io::Result<Recorded> {
+        let id = claim.id();
+        let recorded = if claim.head.terms.is_async() {
+            self.directories.record_synced(id, bytes, RESULT_MODE)?
         } else {
-            publish(&self.directories.errors, claim.id, &bytes, RESULT_MODE)?
+            self.directories.record(id, bytes, RESULT_MODE)?
         };
-        self.unlock(claim.id)?;
+        self.unlock(id)?;
         Ok(recorded)
     }
 
@@ -265,12 +297,34 @@ impl RunnerLock {
 impl Claim {
     /// The task.
     pub fn id(&self) -> TaskId {
-        self.id
+        self.head.id
+    }
+
+    /// The request without its parameters.
+    pub fn head(&self) -> &TaskHead {
+        &self.head
+    }
+
+    /// Which run this is, from 1 on.
+    pub fn attempt(&self) -> u32 {
+        self.attempt
+    }
+
+    /// Whether no other run follows if this one fails.
+    pub fn is_last(&self) -> bool {
+        !self.head.terms.is_retried() || u32::from(self.head.terms.attempts) <= self.attempt
+    }
+
+    /// When this run is over at the latest if it begins at `now_ns`, both in nanoseconds of
+    /// `CLOCK_BOOTTIME`.
+    pub fn run_deadline(&self, now_ns: u64) -> u64 {
+        let run = self.head.terms.run_ns.map_or(u64::MAX, |span| now_ns.saturating_add(span));
+        run.min(self.deadline_boot_ns)
     }
 
     /// What to do.
     pub fn command(&self) -> &CommandName {
-        &self.command
+        &self.head.command
     }
 
     /// When the task is over at the latest, in nanoseconds of `CLOCK_BOOTTIME`.
@@ -290,6 +344,14 @@ impl Claim {
     pub fn request(&self) -> Result<Request, RecordError> {
         Request::decode(&self.bytes)
     }
+}
+
+fn late(note: Option<Note>) -> TaskError {
+    let Some(Note { attempt, error: TaskError { message, code, details }, .. }) = note else {
+        return TaskError::new(code::DEADLINE, "the time of the task was over before it could run");
+    };
+    let message = format!("the time of the task was over after run {attempt}: {code}: {message}");
+    TaskError { details, ..TaskError::new(code::DEADLINE, message) }
 }
 
 pub(crate) fn too_large(length: usize) -> TaskError {
@@ -315,119 +377,4 @@ pub(crate) fn ids_in(directory: &OwnedFd, limit: usize) -> io::Result<Vec<TaskId
 }
 
 #[cfg(test)]
-mod tests {
-    use std::collections::BTreeMap;
-    use std::sync::Mutex;
-
-    use super::*;
-    use crate::scratch::{Scratch, id, raw, request};
-
-    #[test]
-    fn a_task_is_claimed_once() {
-        let queue = Scratch::new();
-        let id = queue.submit(1);
-        let _claim = queue.claim(id);
-        let other = queue.another_consumer();
-        assert!(matches!(other.claim(id).unwrap(), Claimed::Not(NotClaimed::Taken)));
-        assert_eq!(other.waiting(&|_| false).unwrap(), []);
-    }
-
-    #[test]
-    fn of_many_runners_racing_each_task_is_run_by_one() {
-        let queue = Scratch::new();
-        let ids: Vec<TaskId> = (0..200).map(|number| queue.submit(number)).collect();
-        let runs = Mutex::new(BTreeMap::<TaskId, u32>::new());
-        std::thread::scope(|scope| {
-            for start in [0, 50, 100, 150] {
-                let (queue, ids, runs) = (&queue, &ids, &runs);
-                scope.spawn(move || {
-                    let consumer = queue.another_consumer();
-                    for index in 0..ids.len() {
-                        let id = ids[(start + index) % ids.len()];
-                        if let Claimed::Ours(claim) = consumer.claim(id).unwrap() {
-                            *runs.lock().unwrap().entry(id).or_default() += 1;
-                            consumer.complete(&claim, &raw("1")).unwrap();
-                        }
-                    }
-                });
-            }
-        });
-        let expected: BTreeMap<TaskId, u32> = ids.iter().map(|id| (*id, 1)).collect();
-        assert_eq!(runs.into_inner().unwrap(), expected);
-        assert_eq!(queue.names("locks"), Vec::<String>::new());
-    }
-
-    #[test]
-    fn tasks_of_another_boot_or_past_their_time_are_not_run() {
-        let queue = Scratch::new();
-        let mut old = request(1);
-        old.boot_id = "f".repeat(32);
-        queue.producer.submit(&old).unwrap();
-        let mut late = request(2);
-        late.deadline_boot_ns = boottime_ns();
-        queue.producer.submit(&late).unwrap();
-        for id in [old.id, late.id] {
-            assert!(matches!(queue.consumer.claim(id).unwrap(), Claimed::Not(NotClaimed::Stale)));
-        }
-        assert!(queue.outcome(old.id).unwrap().starts_with("CANCELLED: "));
-        assert!(queue.outcome(late.id).unwrap().starts_with("DEADLINE: "));
-        assert_eq!(queue.names("locks"), Vec::<String>::new());
-    }
-
-    #[test]
-    fn what_is_no_request_is_not_run() {
-        let queue = Scratch::new();
-        for (number, text) in [(1, ""), (2, "{}"), (3, "{\"v\":1")] {
-            let path = queue.path("requests", id(number).as_str());
-            std::fs::File::create(path)
-                .and_then(|mut file| io::Write::write_all(&mut file, text.as_bytes()))
-                .unwrap();
-        }
-        let moved = queue.path("requests", id(5).as_str());
-        queue.submit(4);
-        std::fs::copy(queue.path("requests", id(4).as_str()), moved).unwrap();
-        let listed = queue.consumer.waiting(&|_| false).unwrap();
-        assert_eq!(listed, [4, 5, 1, 2, 3].map(id));
-        for number in [1, 2, 3, 5] {
-            let claimed = queue.consumer.claim(id(number)).unwrap();
-            assert!(matches!(claimed, Claimed::Not(NotClaimed::Unreadable(_))), "{claimed:?}");
-            // Who waits is told.
-            assert!(queue.outcome(id(number)).unwrap().starts_with("INVALID_PARAMS: the request"));
-        }
-        assert_eq!(queue.consumer.waiting(&|_| false).unwrap(), [id(4)]);
-        assert_eq!(queue.names("locks"), Vec::<String>::new());
-    }
-
-    #[test]
-    fn a_listing_from_before_the_end_starts_nothing() {
-        let queue = Scratch::new();
-        let id = queue.submit(1);
-        let listed = queue.consumer.waiting(&|_| false).unwrap();
-        queue.consumer.complete(&queue.claim(id), &raw("1")).unwrap();
-        for id in &listed {
-            assert!(matches!(queue.consumer.claim(*id).unwrap(), Claimed::Not(NotClaimed::Taken)));
-        }
-        queue.producer.clean(id).unwrap();
-        assert!(matches!(queue.consumer.claim(id).unwrap(), Claimed::Not(NotClaimed::Taken)));
-        assert_eq!((listed, queue.names("locks")), (vec![id], Vec::new()));
-    }
-
-    #[test]
-    fn waiting_tasks_come_in_the_order_of_submission() {
-        let queue = Scratch::new();
-        let numbers = [9_u8, 3, 7, 1, 8];
-        let expected: Vec<TaskId> = numbers.iter().map(|number| queue.submit(*number)).collect();
-        assert_eq!(queue.consumer.waiting(&|_| false).unwrap(), expected);
-        assert_eq!(queue.consumer.waiting(&|known| known != id(7)).unwrap(), [id(7)]);
-    }
-
-    #[test]
-    fn a_value_that_is_too_long_becomes_an_error() {
-        let queue = Scratch::new();
-        let id = queue.submit(1);
-        let claim = queue.claim(id);
-        let value = raw(&format!("\"{}\"", "x".repeat(RESULT_MAX_BYTES)));
-        queue.consumer.complete(&claim, &value).unwrap();
-        assert!(queue.outcome(id).unwrap().starts_with("RESULT_TOO_LARGE: "));
-    }
-}
+mod tests;

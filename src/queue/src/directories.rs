@@ -3,10 +3,15 @@
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Component, Path, PathBuf};
+use std::sync::OnceLock;
 
 use ploinky_contract::TaskId;
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, fstat, openat, statat};
 use rustix::io::Errno;
+
+use crate::disk::Disk;
+use crate::group_sync::GroupSync;
+use crate::publish::{Recorded, publish, publish_synced};
 
 /// A directory of the queue cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -16,7 +21,7 @@ pub struct OpenError {
     source: io::Error,
 }
 
-/// Handles of the five directories.
+/// Handles of the directories.
 #[derive(Debug)]
 pub(crate) struct Directories {
     pub(crate) requests: OwnedFd,
@@ -24,6 +29,14 @@ pub(crate) struct Directories {
     pub(crate) responses: OwnedFd,
     pub(crate) errors: OwnedFd,
     pub(crate) locks: OwnedFd,
+    /// What makes promises durable.
+    pub(crate) disk: Disk,
+    pub(crate) requests_sync: GroupSync,
+    pub(crate) responses_sync: GroupSync,
+    pub(crate) locks_sync: GroupSync,
+    /// Opened when they are needed: queues of earlier versions lack them until the supervisor has made them.
+    files: OnceLock<OwnedFd>,
+    outputs: OnceLock<OwnedFd>,
     /// `.tasks` itself: as long as it is open, no other directory gets its inode number.
     tasks: OwnedFd,
 }
@@ -32,12 +45,19 @@ impl Directories {
     /// Opens the queue at `tasks`, component by component.
     pub(crate) fn open(tasks: &Path) -> Result<Self, OpenError> {
         let tasks = Opened::walk(tasks)?;
+        let requests = tasks.directory("requests")?;
         Ok(Self {
-            requests: tasks.directory("requests")?,
+            disk: Disk::of(&requests),
+            requests,
             urgent: tasks.directory("urgent")?,
             responses: tasks.directory("responses")?,
             errors: tasks.directory("errors")?,
             locks: tasks.directory("locks")?,
+            requests_sync: GroupSync::default(),
+            responses_sync: GroupSync::default(),
+            locks_sync: GroupSync::default(),
+            files: OnceLock::new(),
+            outputs: OnceLock::new(),
             tasks: tasks.handle,
         })
     }
@@ -45,6 +65,55 @@ impl Directories {
     /// Device and inode of `.tasks`. No other directory has them as long as this value lives.
     pub(crate) fn place(&self) -> io::Result<(u64, u64)> {
         place(&self.tasks)
+    }
+
+    /// `files`, where uploads lie; not found in a queue that the supervisor has not brought up to date.
+    pub(crate) fn files(&self) -> io::Result<&OwnedFd> {
+        self.later("files", &self.files)
+    }
+
+    /// `outputs`, where results lie that are files; not found as above.
+    pub(crate) fn outputs(&self) -> io::Result<&OwnedFd> {
+        self.later("outputs", &self.outputs)
+    }
+
+    fn later<'a>(&'a self, name: &str, place: &'a OnceLock<OwnedFd>) -> io::Result<&'a OwnedFd> {
+        if let Some(open) = place.get() {
+            return Ok(open);
+        }
+        let opened = openat(&self.tasks, name, DIRECTORY | OFlags::RDONLY, Mode::empty())?;
+        Ok(place.get_or_init(|| opened))
+    }
+
+    /// Publishes the outcome of a task, unless it has one. There is one name for outcomes of all kinds, so
+    /// two can never be published; `errors` holds only what programs of the first protocol wrote.
+    ///
+    /// # Errors
+    /// No outcome of ours is visible then.
+    pub(crate) fn record(&self, id: TaskId, bytes: &[u8], mode: Mode) -> io::Result<Recorded> {
+        if exists(&self.errors, id)? {
+            return Ok(Recorded::AlreadySo);
+        }
+        publish(&self.responses, id, bytes, mode)
+    }
+
+    /// The same, durable when it returns, whoever published it.
+    ///
+    /// # Errors
+    /// An outcome may be visible or not, and may get lost; try again.
+    pub(crate) fn record_synced(
+        &self,
+        id: TaskId,
+        bytes: &[u8],
+        mode: Mode,
+    ) -> io::Result<Recorded> {
+        let recorded = if exists(&self.errors, id)? {
+            Recorded::AlreadySo
+        } else {
+            publish_synced(&self.disk, &self.responses, id, bytes, mode)?
+        };
+        self.responses_sync.sync(&self.disk, &self.responses)?;
+        Ok(recorded)
     }
 
     /// Whether the task has an outcome: something is at its name in `responses` or `errors`.

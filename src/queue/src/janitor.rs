@@ -86,6 +86,8 @@ fn sweep_task(
         Err(e) => return Err(io::Error::other(e)),
     };
     let is_over = match Request::decode(&bytes) {
+        // It was accepted for good.
+        Ok(request) if request.terms.is_async() => return Ok(()),
         Ok(request) if request.boot_id != boot_id => true,
         Ok(request) if is_alive(&request.submitter) => return Ok(()),
         Ok(request) => match end(producer, &request) {

@@ -1,27 +1,39 @@
 //! The task files of one agent: the only link between the server and the agent's container.
 //!
 //! ```text
-//! .tasks/             server                         agent
-//!   requests/<id>     makes and removes              reads
-//!   urgent/<id>       makes to ask for an end        reads
-//!   responses/<id>    reads as hostile, removes      makes
-//!   errors/<id>       makes to end a task; reads     makes
-//!   locks/<id>/       makes to cancel, removes       makes to claim, holds flock while it works
-//!   locks/.runner/    probes                         holds flock as long as it serves
+//! .tasks/               server                         agent
+//!   requests/<id>       makes and removes              reads
+//!   urgent/<id>         makes to ask for an end        reads
+//!   responses/<id>      makes to end a task; reads     makes: the one name that decides how a task ended
+//!                       as hostile, removes
+//!   errors/<id>         reads as hostile, removes      only programs of the first protocol make it
+//!   locks/<id>/         makes to cancel, removes       makes to claim, holds flock while it works
+//!   locks/<id>.note     reads as hostile, removes      replaces after a failed run
+//!   locks/<id>.progress reads as hostile, removes      replaces while it works
+//!   locks/.runner/      probes                         holds flock as long as it serves
+//!   files/<id>/<k>      makes and removes              reads: uploads
+//!   outputs/<id>        reads as hostile, removes      makes: results that are files
 //! ```
 //!
-//! A file appears whole or not at all and never replaces another one, so the first record of a task is its
-//! outcome. Whether somebody lives is told by `flock`, which the kernel releases with the process. Everything
-//! blocks shortly at most; nothing here starts threads, and nothing here knows HTTP or how a task is run.
+//! A file appears whole or not at all and, notes aside, never replaces another one, so the first record of a
+//! task is its outcome. Whether somebody lives is told by `flock`, which the kernel releases with the process.
+//! A task of [`Mode::Async`] survives power cuts: what is said to be so is on the disk before it is said. Nothing
+//! here starts threads, and nothing here knows HTTP or how a task is run.
 
 mod clock;
 pub mod code;
 mod consumer;
 mod directories;
+mod disk;
+mod files;
+mod group_sync;
 mod janitor;
 mod lock;
+mod note;
 mod outcome;
+mod outputs;
 mod producer;
+mod progress;
 mod publish;
 mod read_result;
 mod record;
@@ -32,15 +44,21 @@ mod sync_lane;
 mod watch;
 
 pub use clock::{InvalidBootId, boot_id, boottime_ns, parse_boot_id};
-pub use consumer::{Claim, Claimed, Consumer, NotClaimed, Recovered, RunnerLock};
+pub use consumer::{Claim, Claimed, Consumer, NotClaimed, Recovered, RunnerLock, Waiting};
 pub use directories::OpenError;
+pub use files::StagedUpload;
 pub use janitor::{Swept, sweep};
 pub use lock::{InstanceLock, instance_is_alive, runner_is_alive};
-pub use outcome::{Outcome, RecordPlace, TaskError};
-pub use producer::{Cancel, Producer, SubmitError};
+pub use note::Note;
+pub use outcome::{FileResult, Outcome, RecordPlace, TaskError};
+pub use outputs::OutputFile;
+pub use producer::{
+    Accepted, Backlog, Cancel, Cursor, Filter, Inspected, InvalidCursor, Page, Producer, Record,
+    SubmitError,
+};
 pub use publish::Recorded;
 pub use read_result::BadResult;
 pub use record::RecordError;
-pub use request::{Request, Submitter};
+pub use request::{Mode, Request, Submitter, TaskHead, Terms};
 pub use sync_lane::{SYNC_REQUEST_MAX_BYTES, SyncClaim, SyncConsumer, SyncProducer, sweep_sync};
 pub use watch::{Drained, ResultWatch, Watch};

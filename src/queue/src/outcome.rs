@@ -1,103 +1,80 @@
 //! How a task ended, and the bytes of the record that says so.
 
+mod file_result;
+mod task_error;
+
+use std::borrow::Cow;
+
 use ploinky_contract::TaskId;
 use ploinky_contract::limits::RESULT_MAX_BYTES;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::record::{RecordError, VERSION, check_version, parse};
+pub use self::file_result::FileResult;
+pub use self::task_error::TaskError;
+use crate::record::{RecordError, check_version, parse};
 
-/// Bytes of an error code; it is a word in tables and logs.
-const CODE_MAX_BYTES: usize = 64;
+const SHAPE: &str = "a response, an error or a file";
 
 /// How a task ended.
 #[derive(Clone, Debug)]
 pub enum Outcome {
     /// With this value.
     Done(Box<RawValue>),
-    /// Without one.
+    /// With a file, which is `outputs/<id>`.
+    File(FileResult),
+    /// Without a value.
     Failed(TaskError),
 }
 
 /// Which of the two directories holds a record.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum RecordPlace {
-    /// `responses/`.
+    /// `responses/`, where all outcomes are published.
     Responses,
-    /// `errors/`.
+    /// `errors/`, where programs of the first protocol put errors.
     Errors,
 }
 
-/// Why a task has no value.
-#[derive(Clone, Debug)]
-pub struct TaskError {
-    /// One sentence for the caller.
-    pub message: String,
-    /// A stable word: one of [`crate::code`], or what the handler said; 1 to 64 of `A-Z a-z 0-9 _ . -`.
-    pub code: String,
-    /// More, as a JSON value.
-    pub details: Option<Box<RawValue>>,
-}
-
-#[derive(Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
-struct WrittenResponse<'a, R> {
+/// All shapes in one: which of `response`, `error` and `file` is there tells which it is.
+#[derive(Deserialize)]
+struct Read<'a> {
     v: u8,
     id: &'a str,
-    response: R,
+    #[serde(borrow, default, deserialize_with = "present")]
+    response: Option<&'a RawValue>,
+    error: Option<bool>,
+    #[serde(borrow)]
+    message: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    code: Option<Cow<'a, str>>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    details: Option<&'a RawValue>,
+    #[serde(borrow)]
+    file: Option<ReadFile<'a>>,
 }
 
-#[derive(Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
-struct WrittenError<'a, T, D> {
-    v: u8,
-    id: &'a str,
-    error: bool,
-    message: T,
-    code: T,
-    #[serde(default)]
-    details: D,
+#[derive(Deserialize)]
+struct ReadFile<'a> {
+    #[serde(borrow)]
+    name: Cow<'a, str>,
+    #[serde(borrow, rename = "type")]
+    media_type: Cow<'a, str>,
+    size: u64,
 }
 
-impl TaskError {
-    /// An error without details.
-    pub fn new(code: &str, message: impl Into<String>) -> Self {
-        Self { message: message.into(), code: code.to_owned(), details: None }
-    }
-
-    /// Whether a text can be a `code`.
-    pub fn is_code(text: &str) -> bool {
-        (1..=CODE_MAX_BYTES).contains(&text.len())
-            && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-'))
-    }
-
-    /// The bytes of an error record.
-    pub fn encode(&self, id: TaskId) -> Vec<u8> {
-        let Self { message, code, details } = self;
-        let details = details.as_ref().map_or("{}", |details| details.get());
-        let mut bytes = Vec::with_capacity(message.len() + details.len() + 160);
-        let written = WrittenError {
-            v: VERSION,
-            id: id.as_str(),
-            error: true,
-            message,
-            code,
-            details: serde_json::from_str::<&RawValue>(details).ok(),
-        };
-        // Strings and checked JSON cannot fail to serialise into memory.
-        if serde_json::to_writer(&mut bytes, &written).is_err() {
-            bytes.clear();
-        }
-        bytes
-    }
+/// A value of `null` is there, too.
+fn present<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<&'de RawValue>, D::Error> {
+    <&RawValue>::deserialize(from).map(Some)
 }
 
 impl Outcome {
-    /// Where its record lies.
-    pub fn place(&self) -> RecordPlace {
+    /// The bytes of the record.
+    pub fn encode(&self, id: TaskId) -> Vec<u8> {
         match self {
-            Self::Done(_) => RecordPlace::Responses,
-            Self::Failed(_) => RecordPlace::Errors,
+            Self::Done(value) => Self::encode_response(id, value),
+            Self::File(file) => file.encode(id),
+            Self::Failed(error) => error.encode(id),
         }
     }
 
@@ -113,39 +90,44 @@ impl Outcome {
         bytes
     }
 
-    /// The outcome in the bytes of a response record.
+    /// The outcome in the bytes of a record of any kind. Fields that this version does not know are ignored.
     ///
     /// # Errors
-    /// When they are not the response record of task `id`.
-    pub fn decode_response(id: TaskId, bytes: &[u8]) -> Result<Self, RecordError> {
-        let WrittenResponse { v, id: written, response } =
-            parse::<WrittenResponse<'_, Box<RawValue>>>(bytes, RESULT_MAX_BYTES, "a response")?;
-        check_version(v)?;
-        check_id(id, written)?;
-        Ok(Self::Done(response))
-    }
-
-    /// The outcome in the bytes of an error record.
-    ///
-    /// # Errors
-    /// When they are not the error record of task `id`.
-    pub fn decode_error(id: TaskId, bytes: &[u8]) -> Result<Self, RecordError> {
-        type Read<'a> = WrittenError<'a, String, Option<Box<RawValue>>>;
-        let WrittenError { v, id: written, error, message, code, details } =
-            parse::<Read<'_>>(bytes, RESULT_MAX_BYTES, "an error")?;
-        check_version(v)?;
-        check_id(id, written)?;
-        if !error {
-            return Err(RecordError::Field { field: "error" });
+    /// When they are not one record of task `id`.
+    pub fn decode(id: TaskId, bytes: &[u8]) -> Result<Self, RecordError> {
+        fn refused<T>(field: &'static str) -> Result<T, RecordError> {
+            Err(RecordError::Field { field })
         }
-        if !TaskError::is_code(&code) {
-            return Err(RecordError::Field { field: "code" });
+        let Read { v, id: written, response, error, message, code, details, file } =
+            parse(bytes, RESULT_MAX_BYTES, SHAPE)?;
+        check_version(v)?;
+        if id.as_str() != written {
+            return refused("id");
         }
-        let details = details.filter(|details| details.get() != "{}");
-        Ok(Self::Failed(TaskError { message, code, details }))
+        match (response, error, file) {
+            (Some(value), None, None) => Ok(Self::Done(value.to_owned())),
+            (None, None, Some(ReadFile { name, media_type, size })) => {
+                FileResult::new(&name, &media_type, size)
+                    .map(Self::File)
+                    .ok_or(RecordError::Field { field: "file" })
+            }
+            (None, Some(true), None) => {
+                let (Some(message), Some(code)) = (message, code) else {
+                    return refused("message");
+                };
+                if !TaskError::is_code(&code) {
+                    return refused("code");
+                }
+                let details = details.filter(|details| !matches!(details.get(), "{}" | "null"));
+                Ok(Self::Failed(TaskError {
+                    message: message.into_owned(),
+                    code: code.into_owned(),
+                    details: details.map(ToOwned::to_owned),
+                }))
+            }
+            (None, Some(false), _) => refused("error"),
+            (None, None, None) => refused("response"),
+            _ => Err(RecordError::Contradiction),
+        }
     }
-}
-
-fn check_id(expected: TaskId, found: &str) -> Result<(), RecordError> {
-    if expected.as_str() == found { Ok(()) } else { Err(RecordError::Field { field: "id" }) }
 }

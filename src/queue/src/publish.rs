@@ -6,9 +6,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use ploinky_contract::TaskId;
 use rustix::fs::{
-    AtFlags, CWD, Mode, OFlags, RenameFlags, linkat, openat, renameat_with, unlinkat,
+    AtFlags, CWD, Mode, OFlags, RenameFlags, linkat, openat, renameat, renameat_with, unlinkat,
 };
 use rustix::io::Errno;
+
+use crate::disk::Disk;
 
 /// Bytes of `/proc/self/fd/2147483647` and its end.
 const FD_PATH_BYTES: usize = 32;
@@ -32,17 +34,132 @@ pub(crate) fn publish(
     bytes: &[u8],
     mode: Mode,
 ) -> io::Result<Recorded> {
-    let flags = OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC;
-    let file = match openat(directory, c".", flags, mode) {
-        Ok(file) => file,
-        // The file system has no nameless files, or the kernel took the flag for O_DIRECTORY.
-        Err(Errno::OPNOTSUPP | Errno::ISDIR) => {
-            return publish_by_rename(directory, id, bytes, mode);
+    Staged::write(directory, id, bytes, mode)?.link()
+}
+
+/// The same with bytes that survive a power cut. The name does when `directory` was synced afterwards.
+///
+/// # Errors
+/// Nothing is visible then.
+pub(crate) fn publish_synced(
+    disk: &Disk,
+    directory: &OwnedFd,
+    id: TaskId,
+    bytes: &[u8],
+    mode: Mode,
+) -> io::Result<Recorded> {
+    let staged = Staged::write(directory, id, bytes, mode)?;
+    staged.sync(disk)?;
+    staged.link()
+}
+
+/// A whole file that nobody sees yet. Dropped without [`Staged::link`] it is gone.
+#[derive(Debug)]
+pub(crate) struct Staged<'a> {
+    directory: &'a OwnedFd,
+    id: TaskId,
+    file: OwnedFd,
+    /// It has a name that readers ignore, because the file system has no nameless files.
+    name: Option<String>,
+}
+
+impl<'a> Staged<'a> {
+    /// Writes the file that [`Staged::link`] makes visible as `directory/id`.
+    pub(crate) fn write(
+        directory: &'a OwnedFd,
+        id: TaskId,
+        bytes: &[u8],
+        mode: Mode,
+    ) -> io::Result<Self> {
+        let flags = OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC;
+        let staged = match openat(directory, c".", flags, mode) {
+            Ok(file) => Self { directory, id, file, name: None },
+            // The file system has no nameless files, or the kernel took the flag for O_DIRECTORY.
+            Err(Errno::OPNOTSUPP | Errno::ISDIR) => Self::create(directory, id, mode)?,
+            Err(e) => return Err(e.into()),
+        };
+        write_all(&staged.file, bytes)?;
+        Ok(staged)
+    }
+
+    fn create(directory: &'a OwnedFd, id: TaskId, mode: Mode) -> io::Result<Self> {
+        let name = format!(".tmp-{id}");
+        let flags =
+            OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file = openat(directory, &name, flags, mode)?;
+        Ok(Self { directory, id, file, name: Some(name) })
+    }
+
+    /// Makes the bytes durable.
+    pub(crate) fn sync(&self, disk: &Disk) -> io::Result<()> {
+        disk.sync_file(&self.file)
+    }
+
+    /// Lets the disk begin to write, so that a later [`Staged::sync`] waits less. Only a hint.
+    pub(crate) fn begin_to_sync(&self) {
+        rustix::fs::fadvise(&self.file, 0, None, rustix::fs::Advice::DontNeed).ok();
+    }
+
+    /// Makes the file visible, if nothing is at its name.
+    pub(crate) fn link(mut self) -> io::Result<Recorded> {
+        let directory = self.directory;
+        let Some(name) = self.name.take() else {
+            return recorded(link(&self.file, directory, self.id)?);
+        };
+        // Not by a second link: a reader between link and unlink would see two links and refuse the file.
+        let moved = recorded(renameat_with(
+            directory,
+            &name,
+            directory,
+            self.id.as_str(),
+            RenameFlags::NOREPLACE,
+        ));
+        if !matches!(moved, Ok(Recorded::Made)) {
+            self.name = Some(name);
         }
-        Err(e) => return Err(e.into()),
+        moved
+    }
+}
+
+impl Drop for Staged<'_> {
+    fn drop(&mut self) {
+        if let Some(name) = &self.name {
+            // Best effort: the janitor removes what stays.
+            unlinkat(self.directory, name, AtFlags::empty()).ok();
+        }
+    }
+}
+
+/// Puts `bytes` at `directory/name` in the place of what is there, whole or not at all. For notes of which
+/// only the newest counts.
+///
+/// # Errors
+/// The old note stays then.
+pub(crate) fn replace(
+    directory: &OwnedFd,
+    name: &str,
+    bytes: &[u8],
+    mode: Mode,
+    durable: Option<&Disk>,
+) -> io::Result<()> {
+    let staged = format!(".tmp-{name}");
+    let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let open = || openat(directory, &staged, flags, mode);
+    let file = match open() {
+        Err(Errno::EXIST) => {
+            // Left by a process that died.
+            unlinkat(directory, &staged, AtFlags::empty())?;
+            open()?
+        }
+        other => other?,
     };
-    write_all(&file, bytes)?;
-    recorded(link(&file, directory, id)?)
+    let written = write_all(&file, bytes)
+        .and_then(|()| durable.map_or(Ok(()), |disk| disk.sync_file(&file)))
+        .and_then(|()| Ok(renameat(directory, &staged, directory, name)?));
+    if written.is_err() {
+        unlinkat(directory, &staged, AtFlags::empty()).ok();
+    }
+    written
 }
 
 /// Gives a nameless file its name. Kernels since 6.10 let the process that opened a file link it by its
@@ -64,27 +181,6 @@ fn link(file: &OwnedFd, directory: &OwnedFd, id: TaskId) -> io::Result<rustix::i
         BY_DESCRIPTOR.store(false, Ordering::Relaxed);
     }
     Ok(linked)
-}
-
-/// The same with a name that readers ignore. Not by a second link: a reader between link and unlink would
-/// see two links and refuse the file.
-fn publish_by_rename(
-    directory: &OwnedFd,
-    id: TaskId,
-    bytes: &[u8],
-    mode: Mode,
-) -> io::Result<Recorded> {
-    let staged = format!(".tmp-{id}");
-    let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let file = openat(directory, &staged, flags, mode)?;
-    let moved = write_all(&file, bytes).and_then(|()| {
-        recorded(renameat_with(directory, &staged, directory, id.as_str(), RenameFlags::NOREPLACE))
-    });
-    if !matches!(moved, Ok(Recorded::Made)) {
-        // Best effort: the janitor removes what stays.
-        unlinkat(directory, &staged, AtFlags::empty()).ok();
-    }
-    moved
 }
 
 fn recorded(done: rustix::io::Result<()>) -> io::Result<Recorded> {
@@ -129,6 +225,17 @@ mod tests {
     use crate::scratch::id;
 
     type Publish = fn(&OwnedFd, TaskId, &[u8], Mode) -> io::Result<Recorded>;
+
+    fn publish_by_rename(
+        directory: &OwnedFd,
+        id: TaskId,
+        bytes: &[u8],
+        mode: Mode,
+    ) -> io::Result<Recorded> {
+        let staged = Staged::create(directory, id, mode)?;
+        write_all(&staged.file, bytes)?;
+        staged.link()
+    }
 
     #[test]
     fn both_ways_never_replace_a_file_and_leave_nothing_else() {

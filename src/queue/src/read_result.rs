@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 
 use ploinky_contract::TaskId;
 use rustix::buffer::spare_capacity;
-use rustix::fs::{FileType, Mode, OFlags, fstat, openat};
+use rustix::fs::{FileType, Mode, OFlags, Stat, fstat, openat};
 use rustix::io::Errno;
 
 use crate::record::RecordError;
@@ -38,6 +38,14 @@ pub enum BadResult {
     Links {
         /// How many names it has.
         links: u64,
+    },
+    /// It is a file that was recorded with another size.
+    #[error("the result has {found} bytes and was recorded with {recorded}")]
+    Size {
+        /// Its bytes.
+        found: u64,
+        /// Those in the record.
+        recorded: u64,
     },
     /// Its bytes are not the record of the task.
     #[error("the result is no record of the task")]
@@ -79,7 +87,54 @@ pub(crate) fn read_if(
     limit: usize,
     admit: &mut dyn FnMut(usize) -> bool,
 ) -> Result<Option<Vec<u8>>, BadResult> {
-    let file = match openat(directory, id.as_str(), READ, Mode::empty()) {
+    match open_plain(directory, id.as_str())? {
+        Some((file, about)) => copy(&file, &about, limit, admit).map(Some),
+        None => Ok(None),
+    }
+}
+
+/// A private copy of the file `name` and what is known of it, or `None` if nothing is there.
+pub(crate) fn read_named(
+    directory: &OwnedFd,
+    name: &str,
+    limit: usize,
+) -> Result<Option<(Vec<u8>, Stat)>, BadResult> {
+    match open_plain(directory, name)? {
+        Some((file, about)) => {
+            copy(&file, &about, limit, &mut |_bytes| true).map(|bytes| Some((bytes, about)))
+        }
+        None => Ok(None),
+    }
+}
+
+/// A private copy of the first `limit` bytes of the file `name`, and what is known of it.
+pub(crate) fn read_prefix(
+    directory: &OwnedFd,
+    name: &str,
+    limit: usize,
+) -> Result<Option<(Vec<u8>, Stat)>, BadResult> {
+    let Some((file, about)) = open_plain(directory, name)? else { return Ok(None) };
+    let size = size_of(&about).min(limit);
+    let mut bytes = vec![0; size];
+    let mut filled = 0;
+    while let Some(rest) = bytes.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+        match rustix::io::read(&file, rest) {
+            Ok(0) => break,
+            Ok(read) => filled += read,
+            Err(Errno::INTR) => {}
+            Err(e) => return Err(BadResult::Trouble { source: e.into() }),
+        }
+    }
+    bytes.truncate(filled);
+    Ok(Some((bytes, about)))
+}
+
+/// Opens a file that a stranger may have made, if it is a regular one with a single name.
+pub(crate) fn open_plain(
+    directory: &OwnedFd,
+    name: &str,
+) -> Result<Option<(OwnedFd, Stat)>, BadResult> {
+    let file = match openat(directory, name, READ, Mode::empty()) {
         Ok(file) => file,
         Err(Errno::NOENT) => return Ok(None),
         Err(
@@ -97,16 +152,33 @@ pub(crate) fn read_if(
     if kind != FileType::RegularFile {
         return Err(BadResult::NotAFile { kind });
     }
-    let too_long = |length| BadResult::Record(RecordError::TooLong { length, limit });
-    let length = u64::try_from(about.st_size).unwrap_or(u64::MAX);
-    let size = usize::try_from(length).unwrap_or(usize::MAX);
-    if limit < size {
-        return Err(too_long(length));
-    }
     #[expect(clippy::useless_conversion, reason = "its width depends on the architecture")]
     let links = u64::from(about.st_nlink);
     if links != 1 {
         return Err(BadResult::Links { links });
+    }
+    Ok(Some((file, about)))
+}
+
+/// Bytes of a file as its owner says.
+pub(crate) fn length_of(about: &Stat) -> u64 {
+    u64::try_from(about.st_size).unwrap_or(u64::MAX)
+}
+
+fn size_of(about: &Stat) -> usize {
+    usize::try_from(length_of(about)).unwrap_or(usize::MAX)
+}
+
+fn copy(
+    file: &OwnedFd,
+    about: &Stat,
+    limit: usize,
+    admit: &mut dyn FnMut(usize) -> bool,
+) -> Result<Vec<u8>, BadResult> {
+    let too_long = |length| BadResult::Record(RecordError::TooLong { length, limit });
+    let size = size_of(about);
+    if limit < size {
+        return Err(too_long(length_of(about)));
     }
     if !admit(size) {
         return Err(BadResult::PutOff { bytes: size });
@@ -114,7 +186,7 @@ pub(crate) fn read_if(
     // What is added or cut off after this look makes the copy no record; it is never read twice.
     let mut bytes = Vec::with_capacity(size);
     while bytes.len() < size {
-        match rustix::io::read(&file, spare_capacity(&mut bytes)) {
+        match rustix::io::read(file, spare_capacity(&mut bytes)) {
             Ok(0) => break,
             Ok(_) | Err(Errno::INTR) => {}
             Err(e) => return Err(BadResult::Trouble { source: e.into() }),
@@ -123,7 +195,7 @@ pub(crate) fn read_if(
             return Err(too_long(bytes.len() as u64));
         }
     }
-    Ok(Some(bytes))
+    Ok(bytes)
 }
 
 #[cfg(test)]
@@ -269,7 +341,7 @@ mod tests {
             (good.replace(":1}", ":\"\u{1}\"}").into_bytes(), "control character"),
             (b"{\"v\":1,\"id\":\"\xc3\x28\"}".to_vec(), "not the shape"),
             (good.replace(":1}", ":1,\"response\":2}").into_bytes(), "duplicate field"),
-            (good.replace(":1}", ":1,\"owner\":\"root\"}").into_bytes(), "unknown field"),
+            (good.replace(":1}", ":1,\"error\":true}").into_bytes(), "more than one way"),
             (format!("{good}{good}").into_bytes(), "trailing characters"),
             (good.replace("0101", "0202").into_bytes(), "field `id`"),
         ] {

@@ -1,14 +1,22 @@
 //! A queue in a temporary directory, for the tests of this crate.
 
+use std::io;
 use std::path::PathBuf;
+use std::sync::Mutex;
 
 use ploinky_contract::TaskId;
+use rustix::io::Errno;
 use serde_json::value::RawValue;
 use tempfile::TempDir;
 
+use crate::disk::Step;
 use crate::{
-    Claim, Claimed, Consumer, Outcome, Producer, Request, Submitter, boot_id, boottime_ns,
+    Claim, Claimed, Consumer, Outcome, Producer, Request, Submitter, Terms, boot_id, boottime_ns,
 };
+
+/// All directories of a queue.
+pub(crate) const DIRECTORIES: [&str; 7] =
+    ["requests", "urgent", "responses", "errors", "locks", "files", "outputs"];
 
 pub(crate) struct Scratch {
     directory: TempDir,
@@ -22,7 +30,7 @@ impl Scratch {
     }
 
     pub(crate) fn within(directory: TempDir) -> Self {
-        for name in ["requests", "urgent", "responses", "errors", "locks"] {
+        for name in DIRECTORIES {
             std::fs::create_dir(directory.path().join(name)).unwrap();
         }
         let producer = Producer::open(directory.path()).unwrap();
@@ -64,6 +72,7 @@ impl Scratch {
     pub(crate) fn outcome(&self, id: TaskId) -> Option<String> {
         self.producer.collect(id).unwrap().map(|outcome| match outcome {
             Outcome::Done(value) => value.get().to_owned(),
+            Outcome::File(file) => format!("{file:?}"),
             Outcome::Failed(error) => format!("{}: {}", error.code, error.message),
         })
     }
@@ -106,5 +115,26 @@ pub(crate) fn request(number: u8) -> Request {
         boot_id: boot_id().unwrap(),
         submitter: Submitter { instance: 1, invocation: "0".repeat(32) },
         attempt: 1,
+        terms: Terms::default(),
+    }
+}
+
+/// Errors that the next syncs give, in this order; then all goes well.
+#[derive(Debug, Default)]
+pub(crate) struct Faults(Mutex<Vec<(Step, Errno)>>);
+
+impl Faults {
+    /// Makes the next sync of this kind fail.
+    #[expect(dead_code, reason = "the tests of promises come next")]
+    pub(crate) fn add(&self, step: Step, error: Errno) {
+        self.0.lock().unwrap().push((step, error));
+    }
+
+    pub(crate) fn next(&self, step: Step) -> io::Result<()> {
+        let mut faults = self.0.lock().unwrap();
+        match faults.iter().position(|(kind, _)| *kind == step) {
+            Some(index) => Err(faults.remove(index).1.into()),
+            None => Ok(()),
+        }
     }
 }

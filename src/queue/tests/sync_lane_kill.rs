@@ -194,6 +194,7 @@ fn request(seed: u64, number: u64) -> Request {
         boot_id: boot_id().unwrap(),
         submitter: Submitter { instance: 1, invocation: "0".repeat(32) },
         attempt: 1,
+        terms: ploinky_queue::Terms::default(),
     }
 }
 

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ploinky_contract::{AgentId, CommandName, TaskId};
-use ploinky_queue::{Request, Submitter, boottime_ns};
+use ploinky_queue::{Request, Submitter, Terms, boottime_ns};
 use serde_json::value::RawValue;
 
 pub(crate) use self::agent_queue::AgentQueue;
@@ -82,6 +82,7 @@ impl Agent {
                 boot_id: origin.boot_id.clone(),
                 submitter: origin.submitter.clone(),
                 attempt: 1,
+                terms: Terms::default(),
             },
             self.timeout,
         )

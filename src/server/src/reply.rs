@@ -67,6 +67,14 @@ struct Failure<'a> {
 pub(crate) fn outcome(id: TaskId, outcome: &Outcome, share: Option<ByteShare>) -> Response {
     let (status, bytes) = match outcome {
         Outcome::Done(value) => (StatusCode::OK, success(value)),
+        Outcome::File(_) => (
+            status_of_code(code::AGENT_BAD_RESULT),
+            failure(
+                "the result is a file, which this path does not give",
+                code::AGENT_BAD_RESULT,
+                None,
+            ),
+        ),
         Outcome::Failed(error) => {
             let TaskError { message, code, details } = error;
             (status_of_code(code), failure(message, code, details.as_deref()))
@@ -84,7 +92,7 @@ pub(crate) fn outcome(id: TaskId, outcome: &Outcome, share: Option<ByteShare>) -
 /// The stable code of an outcome; empty for success.
 pub(crate) fn code_of_outcome(outcome: &Outcome) -> &str {
     match outcome {
-        Outcome::Done(_) => "",
+        Outcome::Done(_) | Outcome::File(_) => "",
         Outcome::Failed(error) => &error.code,
     }
 }

@@ -9,13 +9,13 @@ use rustix::io::Errno;
 use super::{Consumer, RESULT_MODE, ids_in};
 use crate::directories::{DIRECTORY, Directories, exists};
 use crate::lock::try_lock;
-use crate::publish::publish;
+use crate::request::{TaskHead, read_head};
 use crate::{TaskError, code};
 
 /// What a new runner found of the one before.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Recovered {
-    /// Tasks that have the outcome `AGENT_CRASHED` now.
+    /// Tasks that have the outcome `AGENT_CRASHED` now, or wait for another run after it.
     pub crashed: usize,
     /// Locks of tasks that were over.
     pub released: usize,
@@ -54,15 +54,45 @@ impl Consumer {
         }
         let is_lost = !self.directories.has_outcome(id)? && exists(requests, id)?;
         if is_lost {
-            let crashed = TaskError::new(
-                code::AGENT_CRASHED,
-                "the agent ended while the task ran; whether it had effects is unknown",
-            );
-            publish(&self.directories.errors, id, &crashed.encode(id), RESULT_MODE)?;
+            self.end_run(id)?;
         }
         self.unlock(id)?;
         Ok(Some(is_lost))
     }
+
+    /// Writes down that the run failed in which the agent died, and the end of the task if it was the last.
+    fn end_run(&self, id: TaskId) -> io::Result<()> {
+        let crashed = TaskError::new(
+            code::AGENT_CRASHED,
+            "the agent ended while the task ran; whether it had effects is unknown",
+        );
+        let head = match read_head(&self.directories.requests, id) {
+            Ok(Some((head, _about))) => Some(head),
+            Ok(None) => return Ok(()),
+            Err(e) if e.is_fault_of_agent() => None,
+            Err(e) => return Err(io::Error::other(e)),
+        };
+        if let Some(TaskHead { terms, .. }) = head.filter(|head| head.terms.is_retried()) {
+            let failed = match self.note(id) {
+                Ok(note) => note.map_or(0, |note| note.attempt),
+                Err(e) if e.is_fault_of_agent() => 0,
+                Err(e) => return Err(io::Error::other(e)),
+            };
+            let attempt = failed.saturating_add(1);
+            if attempt < u32::from(terms.attempts) {
+                let wait = terms.backoff(attempt, spread(id, attempt));
+                return self.note_failure(id, attempt, crashed, wait);
+            }
+        }
+        self.directories.record_synced(id, &crashed.encode(id), RESULT_MODE).map(|_recorded| ())
+    }
+}
+
+/// A number that differs from task to task and from run to run: ids are random.
+fn spread(id: TaskId, attempt: u32) -> u64 {
+    let digits = id.as_str().get(..16).unwrap_or_default();
+    let drawn = u64::from_str_radix(digits, 16).unwrap_or(0);
+    drawn.rotate_left(attempt.wrapping_mul(13) % 64)
 }
 
 #[cfg(test)]

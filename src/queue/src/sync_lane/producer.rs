@@ -235,9 +235,7 @@ fn own_responses(directories: &SyncDirectories, instance: u16) -> io::Result<Own
 
 /// The outcome in a record of either kind.
 fn decode(id: TaskId, bytes: &[u8]) -> Result<Outcome, BadResult> {
-    Outcome::decode_response(id, bytes)
-        .or_else(|_shape| Outcome::decode_error(id, bytes))
-        .map_err(BadResult::Record)
+    Outcome::decode(id, bytes).map_err(BadResult::Record)
 }
 
 #[cfg(test)]

@@ -68,6 +68,7 @@ impl Lane {
     pub(crate) fn outcome(&self, id: TaskId) -> Option<String> {
         self.producer.collect(id).unwrap().map(|outcome| match outcome {
             Outcome::Done(value) => value.get().to_owned(),
+            Outcome::File(file) => format!("{file:?}"),
             Outcome::Failed(error) => format!("{}: {}", error.code, error.message),
         })
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use ploinky_contract::limits::{FREE_BYTES, RESULT_TURN_BYTES};
 use ploinky_contract::{AgentId, TaskId};
 use ploinky_queue::{
-    BadResult, Cancel, Producer, RecordPlace, Request, SubmitError, TaskError, boottime_ns, code,
+    BadResult, Cancel, Producer, Request, SubmitError, TaskError, boottime_ns, code,
 };
 use tokio::sync::Notify;
 
@@ -40,8 +40,8 @@ pub(crate) struct AgentQueue {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Ended {
     id: TaskId,
-    /// Where its record was collected, if nobody asked to end it: then nothing else is left of it.
-    place: Option<RecordPlace>,
+    /// Its record was collected and nobody asked to end it: then nothing else is left of it.
+    is_collected: bool,
 }
 
 /// How many bytes of results were read without a pause.
@@ -126,8 +126,10 @@ impl AgentQueue {
             return Err(match error {
                 SubmitError::NoSpace { .. } => Refusal::NoSpace,
                 SubmitError::Exists { .. }
+                | SubmitError::BeingRemoved { .. }
                 | SubmitError::TooLong { .. }
-                | SubmitError::Publish { .. } => Refusal::Submit(error),
+                | SubmitError::Publish { .. }
+                | SubmitError::Unknown { .. } => Refusal::Submit(error),
             });
         }
         if self.parked.swap(false, Ordering::Relaxed) {
@@ -146,7 +148,7 @@ impl AgentQueue {
         match self.producer.cancel(id, &why) {
             Ok(Cancel::NeverStarted | Cancel::Finished) => {
                 self.waiters().forget(id);
-                self.clean(Ended { id, place: None });
+                self.clean(Ended { id, is_collected: false });
             }
             Ok(Cancel::Asked) => {}
             Err(error) => self.complain(id, "cannot cancel a task", &error),
@@ -181,21 +183,18 @@ impl AgentQueue {
             turn.bytes += bytes;
             true
         });
-        let (told, place) = match collected {
+        let (told, is_collected) = match collected {
             // One that is put off is looked for again before long.
             Ok(None) | Err(BadResult::PutOff { .. }) => return None,
-            Ok(Some(outcome)) => {
-                let place = outcome.place();
-                (Told::Outcome { outcome, share }, Some(place))
-            }
+            Ok(Some(outcome)) => (Told::Outcome { outcome, share }, true),
             Err(trouble @ BadResult::Trouble { .. }) => {
                 self.complain(id, "cannot read the result of a task", &trouble);
                 return None;
             }
-            Err(bad) => (Told::BadResult(bad), None),
+            Err(bad) => (Told::BadResult(bad), false),
         };
         let ended_by_itself = self.waiters().settle(id, told);
-        Some(Ended { id, place: place.filter(|_| ended_by_itself) })
+        Some(Ended { id, is_collected: is_collected && ended_by_itself })
     }
 
     /// Looks for all results. Used when the kernel lost hints.
@@ -229,11 +228,9 @@ impl AgentQueue {
     }
 
     /// Removes the files of a task that has ended.
-    pub(super) fn clean(&self, Ended { id, place }: Ended) {
-        let cleaned = match place {
-            Some(place) => self.producer.clean_collected(id, place),
-            None => self.producer.clean(id),
-        };
+    pub(super) fn clean(&self, Ended { id, is_collected }: Ended) {
+        let cleaned =
+            if is_collected { self.producer.clean_collected(id) } else { self.producer.clean(id) };
         if let Err(error) = cleaned {
             // The janitor tries again.
             self.complain(id, "cannot clean up a task", &error);
@@ -264,7 +261,7 @@ impl AgentQueue {
         down_since_ns: Option<u64>,
         turn: &mut Turn,
     ) -> Option<Ended> {
-        let ended = Some(Ended { id, place: None });
+        let ended = Some(Ended { id, is_collected: false });
         let due = self.waiters().due(id, now_ns, down_since_ns);
         let (why, told) = match due {
             Due::Patience => return None,
@@ -337,7 +334,7 @@ mod tests {
     use std::io::Write as _;
 
     use ploinky_contract::UserId;
-    use ploinky_queue::{Outcome, Submitter, boot_id};
+    use ploinky_queue::{Outcome, Submitter, Terms, boot_id};
     use serde_json::value::RawValue;
     use tempfile::TempDir;
 
@@ -375,6 +372,7 @@ mod tests {
                 boot_id: boot_id().unwrap(),
                 submitter: Submitter { instance: 1, invocation: "0".repeat(32) },
                 attempt: 1,
+                terms: Terms::default(),
             };
             let ticket = self.queue.submit(&request, Duration::from_secs(1)).unwrap();
             File::create(self.directory.path().join("responses").join(id.as_str()))

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use ploinky_contract::limits::{JSON_DEPTH_MAX, PARAMS_MAX, RESULT_MAX_BYTES};
 use ploinky_contract::{TaskId, UserId};
-use ploinky_queue::{Producer, Request, Submitter, boot_id, boottime_ns};
+use ploinky_queue::{Producer, Request, Submitter, Terms, boot_id, boottime_ns};
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 use serde_json::value::RawValue;
 
@@ -273,6 +273,7 @@ fn what_a_dead_worker_left_is_removed() {
         boot_id: boot_id().unwrap(),
         submitter: Submitter { instance: 1, invocation: "0".repeat(32) },
         attempt: 1,
+        terms: Terms::default(),
     };
     producer.submit(&request).unwrap();
     assert_eq!(queue_files(&directory.tasks()).len(), 1);
