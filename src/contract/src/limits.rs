@@ -122,6 +122,16 @@ pub const UPLOAD_DEFAULT_BYTES: u64 = 100 << 20;
 pub const UPLOAD_FILES_MAX: usize = 16;
 /// Bytes of one form field of an upload that is no file.
 pub const UPLOAD_FIELD_MAX_BYTES: usize = 256 * 1024;
+/// Parts of one upload, files and fields together.
+pub const UPLOAD_PARTS_MAX: usize = 128;
+/// Bytes of the head of one part.
+pub const UPLOAD_PART_HEAD_MAX_BYTES: usize = 16 * 1024;
+/// Bytes of the name of a field or a file, as the client calls it.
+pub const UPLOAD_FILE_NAME_MAX_BYTES: usize = 255;
+/// Bytes that an upload writes at once; one such block is written while the next one comes.
+pub const UPLOAD_BLOCK_BYTES: usize = 256 * 1024;
+/// Blocks that one worker writes at once, so that a slow disk leaves threads to others.
+pub const UPLOAD_WRITERS_MAX: usize = 8;
 /// How long an upload may bring nothing before it is given up.
 pub const UPLOAD_STALL: Duration = Duration::from_secs(60);
 /// Uploads that one worker takes at once.

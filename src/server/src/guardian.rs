@@ -15,7 +15,7 @@ use ploinky_contract::{CommandName, Domain, UserId};
 use serde_json::value::RawValue;
 
 pub(crate) use self::body::ReadError;
-pub(crate) use self::call::CallError;
+pub(crate) use self::call::{CallError, has_lone_surrogate};
 pub(crate) use self::host::HostError;
 use crate::byte_budget::ByteBudget;
 use crate::refusal::Refusal;

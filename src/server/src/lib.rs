@@ -33,6 +33,12 @@ mod byte_budget;
 
 mod static_files;
 
+#[cfg_attr(not(test), expect(dead_code, reason = "the edge follows"))]
+mod streams;
+
+#[cfg_attr(not(test), expect(dead_code, reason = "the edge follows"))]
+mod uploads;
+
 mod refusal;
 mod reply;
 

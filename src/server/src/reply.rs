@@ -3,6 +3,8 @@
 //! The caller gets a stable `code` and a sentence; a status from 500 on never describes our insides.
 
 mod file;
+#[cfg_attr(not(test), expect(dead_code, reason = "the edge follows"))]
+pub(crate) mod output;
 mod page;
 
 use axum::body::Body;

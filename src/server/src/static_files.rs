@@ -7,6 +7,7 @@ mod file_body;
 mod tree;
 mod url_path;
 
+use std::fs::File;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::io;
 use std::path::PathBuf;
@@ -113,23 +114,37 @@ impl Site {
                 Some(Node::Directory(_)) | None => return Ok(None),
             },
         };
-        let version = version(&stat);
-        let length = u64::try_from(stat.st_size).unwrap_or(0);
-        let (offset, bytes, part) = match conditional::need(headers, &version, length) {
-            Need::Nothing => return Ok(Some(Found::Unchanged(version))),
-            Need::Unsatisfiable => return Ok(Some(Found::Unsatisfiable { length })),
-            Need::Whole => (0, length, None),
-            Need::Part { first, last } => (first, last - first + 1, Some((first, last))),
-        };
-        let content = match usize::try_from(bytes) {
-            _ if !wants_content => Content::None,
-            Ok(short) if short <= STATIC_BLOCK_BYTES => {
-                Content::Short(Bytes::from(file_body::read(&file, offset, short)?))
-            }
-            Ok(_) | Err(_) => Content::Long(FileBody::new(file, offset, bytes)),
-        };
-        Ok(Some(Found::File { version, media_type: media_type(name), length, part, content }))
+        found(file, &stat, media_type(name), headers, wants_content).map(Some)
     }
+}
+
+/// What a client that sent `headers` needs of an open file, which is as long as `stat` says.
+///
+/// # Errors
+/// When the disk fails, or the file is shorter than that; nothing was sent.
+pub(crate) fn found(
+    file: File,
+    stat: &Stat,
+    media_type: String,
+    headers: &HeaderMap,
+    wants_content: bool,
+) -> io::Result<Found> {
+    let version = version(stat);
+    let length = u64::try_from(stat.st_size).unwrap_or(0);
+    let (offset, bytes, part) = match conditional::need(headers, &version, length) {
+        Need::Nothing => return Ok(Found::Unchanged(version)),
+        Need::Unsatisfiable => return Ok(Found::Unsatisfiable { length }),
+        Need::Whole => (0, length, None),
+        Need::Part { first, last } => (first, last - first + 1, Some((first, last))),
+    };
+    let content = match usize::try_from(bytes) {
+        _ if !wants_content => Content::None,
+        Ok(short) if short <= STATIC_BLOCK_BYTES => {
+            Content::Short(Bytes::from(file_body::read(&file, offset, short)?))
+        }
+        Ok(_) | Err(_) => Content::Long(FileBody::new(file, offset, bytes)),
+    };
+    Ok(Found::File { version, media_type, length, part, content })
 }
 
 /// The path is known to start with a single slash, so the location stays on this host.

@@ -91,7 +91,7 @@ fn refused(error: &serde_json::Error) -> CallError {
 
 /// Looks for `\uD800` to `\uDFFF` outside of a pair. Values that are only handed on are not decoded, so the
 /// parser does not look. `json` is known to be valid.
-fn has_lone_surrogate(json: &[u8]) -> bool {
+pub(crate) fn has_lone_surrogate(json: &[u8]) -> bool {
     let mut rest = json;
     while let Some(position) = rest.iter().position(|byte| *byte == b'\\') {
         let escape = rest.get(position..).unwrap_or_default();

@@ -10,21 +10,34 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
 use ploinky_contract::limits::STATIC_BLOCK_BYTES;
+use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
 /// Bytes `offset..offset + remaining` of a file. At most one block is in memory.
 #[derive(Debug)]
 pub(crate) struct FileBody {
-    file: Arc<File>,
+    /// There as long as the body lives.
+    file: Option<Arc<File>>,
     offset: u64,
     remaining: u64,
     block: Option<JoinHandle<io::Result<Vec<u8>>>>,
 }
 
+/// The file may have no name any more: its end is the end of its bytes, which takes long for many. If the
+/// process ends, the closure is dropped here.
+impl Drop for FileBody {
+    fn drop(&mut self) {
+        let file = self.file.take();
+        if let Ok(event_loop) = Handle::try_current() {
+            event_loop.spawn_blocking(move || drop(file));
+        }
+    }
+}
+
 impl FileBody {
     /// The bytes from `offset` on, `length` of them.
     pub(super) fn new(file: File, offset: u64, length: u64) -> Self {
-        Self { file: Arc::new(file), offset, remaining: length, block: None }
+        Self { file: Some(Arc::new(file)), offset, remaining: length, block: None }
     }
 }
 
@@ -37,9 +50,9 @@ impl Body for FileBody {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
         let Self { file, offset, remaining, block } = &mut *self;
-        if *remaining == 0 {
+        let Some(file) = file.as_ref().filter(|_open| 0 < *remaining) else {
             return Poll::Ready(None);
-        }
+        };
         let reading = block.get_or_insert_with(|| {
             let (file, offset, length) = (Arc::clone(file), *offset, block_bytes(*remaining));
             // The disk may be slow; the event loop does not wait for it.

@@ -1,0 +1,112 @@
+//! The body of a form as its parser may read it: one piece per turn, and a bounded number of bytes before it
+//! makes something of them.
+//!
+//! The parser (`multer`, as in axum) reads as long as there is something to read, and keeps what it cannot
+//! use yet: without a bound, a part whose head never ends would be kept whole.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll, ready};
+
+use axum::body::Body;
+use bytes::Bytes;
+use futures_util::Stream;
+use hyper::body::Body as _;
+use ploinky_contract::limits::{HEAD_MAX_BYTES, UPLOAD_PART_HEAD_MAX_BYTES};
+
+/// Bytes that the parser may hold without a result: what the connection reads at once may be the end of one
+/// part and the beginning of the next.
+const ALLOWED_BYTES: usize = UPLOAD_PART_HEAD_MAX_BYTES + HEAD_MAX_BYTES;
+
+/// Why the body gives nothing more.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum GateError {
+    /// The parser got its share and made nothing of it.
+    #[error("the head of a part is longer than {UPLOAD_PART_HEAD_MAX_BYTES} bytes")]
+    NoProgress,
+    /// The connection or the framing broke.
+    #[error("the body is broken")]
+    Broken(#[source] axum::Error),
+}
+
+/// What is left of the parser's share.
+#[derive(Clone, Debug)]
+pub(super) struct Allowance(Arc<AtomicUsize>);
+
+/// The body behind its gate.
+#[derive(Debug)]
+pub(super) struct Gate {
+    body: Body,
+    left: Allowance,
+    /// The turn is over: the parser shall look at what it has.
+    is_closed: bool,
+}
+
+impl Allowance {
+    /// Gives the parser its whole share again: it made something of what it had.
+    pub(super) fn renew(&self) {
+        self.0.store(ALLOWED_BYTES, Ordering::Relaxed);
+    }
+
+    fn take(&self, bytes: usize) -> bool {
+        let left = self.0.load(Ordering::Relaxed);
+        self.0.store(left.saturating_sub(bytes), Ordering::Relaxed);
+        bytes <= left
+    }
+}
+
+impl Gate {
+    /// A gate before `body`.
+    pub(super) fn new(body: Body) -> (Self, Allowance) {
+        let left = Allowance(Arc::new(AtomicUsize::new(ALLOWED_BYTES)));
+        (Self { body, left: left.clone(), is_closed: false }, left)
+    }
+}
+
+impl Stream for Gate {
+    type Item = Result<Bytes, GateError>;
+
+    fn poll_next(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Bytes, GateError>>> {
+        if self.is_closed {
+            self.is_closed = false;
+            context.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        loop {
+            let Some(frame) = ready!(Pin::new(&mut self.body).poll_frame(context)) else {
+                return Poll::Ready(None);
+            };
+            let frame = frame.map_err(GateError::Broken)?;
+            let Ok(bytes) = frame.into_data() else { continue };
+            if !self.left.take(bytes.len()) {
+                return Poll::Ready(Some(Err(GateError::NoProgress)));
+            }
+            self.is_closed = true;
+            return Poll::Ready(Some(Ok(bytes)));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::StreamExt as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_parser_without_progress_gets_no_more_than_its_share() {
+        let (mut gate, allowance) = Gate::new(Body::from(vec![b'x'; ALLOWED_BYTES + 1]));
+        assert!(matches!(gate.next().await, Some(Err(GateError::NoProgress))));
+        allowance.renew();
+        let (mut gate, allowance) = Gate::new(Body::from(vec![b'x'; ALLOWED_BYTES]));
+        assert_eq!(gate.next().await.unwrap().unwrap().len(), ALLOWED_BYTES);
+        assert!(!allowance.take(1));
+        allowance.renew();
+        assert!(allowance.take(ALLOWED_BYTES));
+        assert!(gate.next().await.is_none());
+    }
+}
