@@ -10,13 +10,13 @@ use std::path::Path;
 
 use ploinky_contract::limits::RESULT_MAX_BYTES;
 use ploinky_contract::{CommandName, TaskId};
-use rustix::fs::{AtFlags, Dir, Mode, OFlags, mkdirat, openat, unlinkat};
+use rustix::fs::{AtFlags, Dir, Mode, OFlags, fstat, mkdirat, openat, statat, unlinkat};
 use rustix::io::Errno;
 use serde_json::value::RawValue;
 
 pub use self::recovery::Recovered;
 pub use self::waiting::Waiting;
-use crate::directories::{DIRECTORY, Directories, OpenError, unless_absent};
+use crate::directories::{DIRECTORY, Directories, OpenError, exists, unless_absent};
 use crate::lock::{PROBES_END, RUNNER, lock_within, try_lock};
 use crate::note::{Note, read_note};
 use crate::publish::Recorded;
@@ -132,7 +132,8 @@ impl Consumer {
             Err(Errno::NOENT) => return Ok(Claimed::Not(NotClaimed::Taken)),
             Err(e) => return Err(e.into()),
         };
-        if !try_lock(&lock)? {
+        // The server may have removed the lock before it was held, and somebody else have made it anew.
+        if !try_lock(&lock)? || !is_at(&lock, locks, id)? {
             return Ok(Claimed::Not(NotClaimed::Taken));
         }
         // The outcome before the request: the server removes them in the other order, so a task that was
@@ -179,6 +180,9 @@ impl Consumer {
         let not_before_boot_ns = note.as_ref().map_or(0, |note| note.not_before_on(&self.boot_id));
         let stale = if deadline_boot_ns.is_none() {
             TaskError::new(code::CANCELLED, "the host was started anew before the task ran")
+        } else if claim.head.terms.is_async() && exists(&self.directories.urgent, id)? {
+            // Nobody heard the wish: it came between two runs.
+            cancelled()
         } else if claim.deadline_boot_ns <= now_ns {
             late(note)
         } else if u32::from(claim.head.terms.attempts) < attempt {
@@ -197,17 +201,22 @@ impl Consumer {
 
     /// What has to be so before a run begins.
     fn prepare(&self, claim: &Claim) -> io::Result<()> {
-        let Directories { disk, locks, locks_sync, .. } = &self.directories;
+        let Directories { disk, requests, requests_sync, locks, locks_sync, .. } =
+            &self.directories;
         let terms = &claim.head.terms;
-        if terms.is_retried() {
-            if 1 < claim.attempt {
-                self.remove_output(claim.id())?;
-            }
-        } else if terms.is_async() {
-            // After a power cut the lock has to be there: it tells that the task ran.
-            locks_sync.sync(disk, locks)?;
+        let is_first = claim.attempt <= 1;
+        if !is_first {
+            self.remove_output(claim.id())?;
         }
-        Ok(())
+        if !terms.is_async() || (terms.is_retried() && is_first) {
+            return Ok(());
+        }
+        // After a power cut the request has to be there, or a repeat with the same key would run it again.
+        if !disk.keeps_order() {
+            requests_sync.sync(disk, requests)?;
+        }
+        // So has the lock of a task that is run once, and the note of the runs that were.
+        locks_sync.sync(disk, locks)
     }
 
     /// Publishes the value of a claimed task and releases it; a value that is too long becomes the error
@@ -344,6 +353,20 @@ impl Claim {
     pub fn request(&self) -> Result<Request, RecordError> {
         Request::decode(&self.bytes)
     }
+}
+
+/// Whether the directory that is open is still the one at the name.
+fn is_at(lock: &OwnedFd, locks: &OwnedFd, id: TaskId) -> io::Result<bool> {
+    let open = fstat(lock)?;
+    match statat(locks, id.as_str(), AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(named) => Ok((open.st_dev, open.st_ino) == (named.st_dev, named.st_ino)),
+        Err(Errno::NOENT) => Ok(false),
+        Err(e) => Err(e.into()),
+    }
+}
+
+fn cancelled() -> TaskError {
+    TaskError::new(code::CANCELLED, "the task was cancelled")
 }
 
 fn late(note: Option<Note>) -> TaskError {

@@ -6,11 +6,12 @@ use std::path::{Component, Path, PathBuf};
 use std::sync::OnceLock;
 
 use ploinky_contract::TaskId;
-use rustix::fs::{AtFlags, CWD, Mode, OFlags, fstat, openat, statat};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, fstat, openat, statat, unlinkat};
 use rustix::io::Errno;
 
 use crate::disk::Disk;
 use crate::group_sync::GroupSync;
+use crate::lock::try_lock;
 use crate::publish::{Recorded, publish, publish_synced};
 
 /// A directory of the queue cannot be opened.
@@ -38,7 +39,7 @@ pub(crate) struct Directories {
     files: OnceLock<OwnedFd>,
     outputs: OnceLock<OwnedFd>,
     /// `.tasks` itself: as long as it is open, no other directory gets its inode number.
-    tasks: OwnedFd,
+    pub(crate) tasks: OwnedFd,
 }
 
 impl Directories {
@@ -114,6 +115,29 @@ impl Directories {
         };
         self.responses_sync.sync(&self.disk, &self.responses)?;
         Ok(recorded)
+    }
+
+    /// Removes the lock of a task, unless a runner holds it: then it is his to remove. Whether it is gone.
+    ///
+    /// # Errors
+    /// When it is there, nobody holds it, and it cannot be removed all the same.
+    pub(crate) fn unlock(&self, id: TaskId) -> io::Result<bool> {
+        let lock = match openat(&self.locks, id.as_str(), DIRECTORY | OFlags::RDONLY, Mode::empty())
+        {
+            Ok(lock) => lock,
+            Err(Errno::NOENT) => return Ok(true),
+            // Litter of the agent.
+            Err(Errno::NOTDIR | Errno::LOOP) => return Ok(false),
+            Err(e) => return Err(e.into()),
+        };
+        if !try_lock(&lock)? {
+            return Ok(false);
+        }
+        match unlinkat(&self.locks, id.as_str(), AtFlags::REMOVEDIR) {
+            Ok(()) | Err(Errno::NOENT) => Ok(true),
+            Err(Errno::NOTEMPTY | Errno::NOTDIR) => Ok(false),
+            Err(e) => Err(e.into()),
+        }
     }
 
     /// Whether the task has an outcome: something is at its name in `responses` or `errors`.

@@ -8,7 +8,9 @@ use rustix::fs::{Mode, OFlags, fstatfs, fsync, openat};
 use crate::directories::DIRECTORY;
 
 /// `f_type` of xfs, `XFSB`.
-const XFS: u64 = 0x5846_5342;
+const XFS: u32 = 0x5846_5342;
+/// `f_type` of ext4, and of ext2 and ext3, which only it mounts any more.
+const EXT4: u32 = 0xef53;
 
 /// The file system of a queue.
 #[derive(Clone, Debug)]
@@ -16,6 +18,8 @@ pub(crate) struct Disk {
     /// After xfs has shut itself down for an I/O error, `fsync` of a directory says that all is well; only
     /// making a file tells.
     is_probed: bool,
+    /// Whether of two names the later one is never durable without the earlier one.
+    keeps_order: bool,
     #[cfg(test)]
     pub(crate) faults: std::sync::Arc<crate::scratch::Faults>,
 }
@@ -30,17 +34,20 @@ pub(crate) enum Step {
 impl Disk {
     /// The file system that `directory` is on. What cannot be told is probed.
     pub(crate) fn of(directory: &OwnedFd) -> Self {
-        let is_probed = fstatfs(directory).map_or(true, |about| {
-            #[expect(clippy::cast_sign_loss, reason = "its sign depends on the architecture")]
-            #[expect(clippy::allow_attributes, reason = "as above")]
-            let kind = about.f_type as u64;
-            kind == XFS
-        });
+        let kind =
+            fstatfs(directory).ok().and_then(|about| i128::from(about.f_type).try_into().ok());
         Self {
-            is_probed,
+            is_probed: kind.is_none_or(|kind: u32| kind == XFS),
+            keeps_order: kind.is_some_and(|kind| matches!(kind, XFS | EXT4)),
             #[cfg(test)]
             faults: std::sync::Arc::default(),
         }
+    }
+
+    /// Whether a sync of one directory makes every name durable that was made or removed before in any
+    /// directory, as one journal does.
+    pub(crate) fn keeps_order(&self) -> bool {
+        self.keeps_order
     }
 
     /// Makes the bytes of a file durable. After an error the file has to be given up: a second try may

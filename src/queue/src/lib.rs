@@ -26,6 +26,7 @@ mod consumer;
 mod directories;
 mod disk;
 mod files;
+mod gate;
 mod group_sync;
 mod janitor;
 mod lock;

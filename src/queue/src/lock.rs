@@ -77,9 +77,18 @@ pub(crate) fn try_lock(fd: &OwnedFd) -> io::Result<bool> {
 
 /// Takes the lock, trying for `limit`.
 pub(crate) fn lock_within(fd: &OwnedFd, limit: Duration) -> io::Result<bool> {
+    within(limit, &|| try_lock(fd))
+}
+
+/// Takes the lock together with others, trying for `limit`.
+pub(crate) fn share_within(fd: &OwnedFd, limit: Duration) -> io::Result<bool> {
+    within(limit, &|| is_held(fd).map(|is_held| !is_held))
+}
+
+fn within(limit: Duration, try_lock: &dyn Fn() -> io::Result<bool>) -> io::Result<bool> {
     let end = Instant::now() + limit;
     loop {
-        if try_lock(fd)? {
+        if try_lock()? {
             return Ok(true);
         }
         if end <= Instant::now() {
@@ -93,6 +102,7 @@ pub(crate) fn lock_within(fd: &OwnedFd, limit: Duration) -> io::Result<bool> {
     }
 }
 
+/// Shares the lock, unless somebody holds it for himself.
 fn is_held(fd: &OwnedFd) -> io::Result<bool> {
     match flock(fd, FlockOperation::NonBlockingLockShared) {
         Ok(()) => Ok(false),

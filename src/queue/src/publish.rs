@@ -90,6 +90,11 @@ impl<'a> Staged<'a> {
         Ok(Self { directory, id, file, name: Some(name) })
     }
 
+    /// The task.
+    pub(crate) fn id(&self) -> TaskId {
+        self.id
+    }
+
     /// Makes the bytes durable.
     pub(crate) fn sync(&self, disk: &Disk) -> io::Result<()> {
         disk.sync_file(&self.file)

@@ -3,10 +3,11 @@
 use std::io;
 
 use ploinky_contract::TaskId;
-use rustix::fs::{Mode, OFlags, openat};
+use rustix::fs::{Mode, OFlags, fstat, openat};
 use rustix::io::Errno;
+use rustix::process::geteuid;
 
-use super::{Consumer, RESULT_MODE, ids_in};
+use super::{Consumer, RESULT_MODE, cancelled, ids_in};
 use crate::directories::{DIRECTORY, Directories, exists};
 use crate::lock::try_lock;
 use crate::request::{TaskHead, read_head};
@@ -52,9 +53,22 @@ impl Consumer {
         if !try_lock(&lock)? {
             return Ok(None);
         }
-        let is_lost = !self.directories.has_outcome(id)? && exists(requests, id)?;
-        if is_lost {
-            self.end_run(id)?;
+        let Directories { disk, responses, responses_sync, .. } = &self.directories;
+        let has_outcome = self.directories.has_outcome(id)?;
+        let is_lost = !has_outcome && exists(requests, id)?;
+        if has_outcome {
+            // Who published it may have died before it was durable; without the lock nothing else would tell
+            // that the task ran.
+            responses_sync.sync(disk, responses)?;
+        } else if is_lost {
+            // The server takes a lock to cancel a task that does not run.
+            let is_servers = fstat(&lock)?.st_uid != geteuid().as_raw();
+            if is_servers || exists(&self.directories.urgent, id)? {
+                let bytes = cancelled().encode(id);
+                self.directories.record_synced(id, &bytes, RESULT_MODE)?;
+            } else {
+                self.end_run(id)?;
+            }
         }
         self.unlock(id)?;
         Ok(Some(is_lost))

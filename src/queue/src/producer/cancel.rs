@@ -3,12 +3,12 @@
 use std::io;
 
 use ploinky_contract::TaskId;
-use rustix::fs::{AtFlags, OFlags, mkdirat, openat, unlinkat};
+use rustix::fs::{OFlags, mkdirat, openat};
 use rustix::io::Errno;
 
 use super::{FILE_MODE, LOCK_MODE, Producer};
 use crate::TaskError;
-use crate::directories::{Directories, exists, unless_absent};
+use crate::directories::{Directories, exists};
 
 /// What a wish to cancel met.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -32,7 +32,7 @@ impl Producer {
             Ok(()) => {
                 // The lock is also free after the end: the agent records first and unlocks then.
                 if self.directories.has_outcome(id)? {
-                    self.unlock(id)?;
+                    self.directories.unlock(id)?;
                     return Ok(Cancel::Finished);
                 }
                 self.give_up(id, why)?;
@@ -53,12 +53,12 @@ impl Producer {
             Ok(()) => {
                 let Directories { requests, .. } = &self.directories;
                 if self.directories.has_outcome(id)? || !exists(requests, id)? {
-                    self.unlock(id)?;
+                    self.directories.unlock(id)?;
                     return Ok(Cancel::Finished);
                 }
                 self.give_up_durable(id, why)?;
                 // Nobody claims a task with an outcome.
-                self.unlock(id)?;
+                self.directories.unlock(id)?;
                 Ok(Cancel::NeverStarted)
             }
             Err(Errno::EXIST) => self.ask(id),
@@ -94,9 +94,5 @@ impl Producer {
             Ok(_) | Err(Errno::EXIST) => Ok(Cancel::Asked),
             Err(e) => Err(e.into()),
         }
-    }
-
-    fn unlock(&self, id: TaskId) -> io::Result<()> {
-        unless_absent(unlinkat(&self.directories.locks, id.as_str(), AtFlags::REMOVEDIR))
     }
 }

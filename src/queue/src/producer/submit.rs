@@ -4,11 +4,11 @@ use std::io;
 
 use ploinky_contract::TaskId;
 use rustix::fs::{AtFlags, mkdirat, unlinkat};
-use rustix::io::Errno;
 
 use super::{FILE_MODE, LOCK_MODE, Producer};
 use crate::Request;
-use crate::directories::{Directories, exists};
+use crate::directories::Directories;
+use crate::gate::Gate;
 use crate::publish::{Recorded, Staged, publish};
 use crate::request::REQUEST_FILE_MAX_BYTES;
 
@@ -51,8 +51,8 @@ pub enum SubmitError {
         /// What the kernel said.
         source: io::Error,
     },
-    /// The disk failed after the agent had taken the task: it runs or ran, but what becomes of it may get
-    /// lost.
+    /// The disk failed when the agent may have taken the task already, or somebody else may have got the
+    /// promise: it may run, but may get lost. Ask for it, or repeat it with its key.
     #[error("whether task {id} was carried out is unknown: the disk failed while it was submitted")]
     Unknown {
         /// The task.
@@ -87,47 +87,51 @@ impl Producer {
     }
 
     /// Makes the requests visible to the agent; those that were accepted survive everything from then on.
-    /// One sync of the directory serves all of them, and those of other threads.
+    /// One sync of the directory serves all of them, and those of other threads. A request with a `digest`
+    /// has an id that may come back: what is left of an earlier task of this id is removed before.
     ///
     /// # Errors
     /// For each task of its own. Nothing of it is visible then, but for [`SubmitError::Unknown`].
     pub fn submit_durable(&self, requests: &[Request]) -> Vec<Result<Accepted, SubmitError>> {
         let Directories { disk, requests: directory, requests_sync, .. } = &self.directories;
-        let staged: Vec<Result<Staged<'_>, SubmitError>> =
-            requests.iter().map(|request| self.stage(request)).collect();
-        let linked: Vec<(TaskId, Result<Accepted, SubmitError>)> = requests
+        // All are written before the first is synced, so that the disk has them at once.
+        let staged: Vec<_> = requests.iter().map(|request| self.stage(request)).collect();
+        let staged: Vec<_> = staged
+            .into_iter()
+            .map(|staged| {
+                let staged = staged?;
+                staged.sync(disk).map_err(|e| refused(staged.id(), e))?;
+                Ok(staged)
+            })
+            .collect();
+        let mut gate = None;
+        let linked: Vec<Result<Accepted, SubmitError>> = requests
             .iter()
             .zip(staged)
             .map(|(request, staged)| {
-                let id = request.id;
-                let linked = staged.and_then(|staged| {
-                    staged.sync(disk).map_err(|e| refused(id, e))?;
-                    self.check_vacant(id)?;
-                    match staged.link() {
-                        Ok(Recorded::Made) => Ok(Accepted::New),
-                        Ok(Recorded::AlreadySo) => Ok(Accepted::Exists),
-                        Err(source) => Err(refused(id, source)),
-                    }
-                });
-                (id, linked)
+                let staged = staged?;
+                if is_keyed(request) {
+                    self.make_room(request.id, &mut gate)?;
+                }
+                match staged.link() {
+                    Ok(Recorded::Made) => Ok(Accepted::New),
+                    Ok(Recorded::AlreadySo) => Ok(Accepted::Exists),
+                    Err(source) => Err(refused(request.id, source)),
+                }
             })
             .collect();
-        if linked.iter().all(|(_id, linked)| linked.is_err()) {
-            return linked.into_iter().map(|(_id, linked)| linked).collect();
+        drop(gate);
+        if linked.iter().all(Result::is_err) {
+            return linked;
         }
-        let synced = requests_sync.sync(disk, directory);
-        let take_back = |(id, linked): (TaskId, Result<Accepted, SubmitError>)| {
-            let Err(error) = &synced else { return linked };
-            // An error cannot be copied, its number can.
-            let source = error
-                .raw_os_error()
-                .map_or_else(|| io::Error::from(error.kind()), io::Error::from_raw_os_error);
-            match linked? {
-                Accepted::New => Err(self.take_back(id, source)),
-                Accepted::Exists => Err(SubmitError::Publish { id, source }),
-            }
+        // Also for those that were there: who made them may have died before this.
+        let Err(error) = requests_sync.sync(disk, directory) else { return linked };
+        let take_back = |(request, linked): (&Request, Result<Accepted, SubmitError>)| {
+            let accepted = linked?;
+            let source = copy_of(&error);
+            Err(self.take_back(request, accepted, source))
         };
-        linked.into_iter().map(take_back).collect()
+        requests.iter().zip(linked).map(take_back).collect()
     }
 
     fn stage(&self, request: &Request) -> Result<Staged<'_>, SubmitError> {
@@ -139,40 +143,57 @@ impl Producer {
         Ok(staged)
     }
 
-    /// Refuses an id whose earlier task is not wholly gone: its outcome would become that of the new one. Who
-    /// removes a task holds its lock from before the request goes until all else is gone.
-    fn check_vacant(&self, id: TaskId) -> Result<(), SubmitError> {
-        let Directories { requests, locks, .. } = &self.directories;
-        let is_vacant = || {
-            Ok(exists(requests, id)?
-                || !(exists(locks, id)? || self.directories.has_outcome(id)?)
-                // It may have been submitted, claimed and ended since the first look.
-                || exists(requests, id)?)
-        };
-        match is_vacant() {
+    /// Removes what a removal left of an earlier task of this id: its outcome would become that of the new
+    /// one. The gate keeps other removals away and is taken once for a batch.
+    fn make_room(&self, id: TaskId, gate: &mut Option<Gate>) -> Result<(), SubmitError> {
+        let failed = |source| SubmitError::Publish { id, source };
+        if gate.is_none() {
+            match Gate::reuse(&self.directories.tasks) {
+                Ok(taken) => *gate = Some(taken),
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
+                    return Err(SubmitError::BeingRemoved { id });
+                }
+                Err(e) => return Err(failed(e)),
+            }
+        }
+        match self.clear_remains(id) {
             Ok(true) => Ok(()),
             Ok(false) => Err(SubmitError::BeingRemoved { id }),
-            Err(source) => Err(SubmitError::Publish { id, source }),
+            Err(e) => Err(failed(e)),
         }
     }
 
     /// Takes back a request that may not survive. Only its lock tells whether the agent has not begun.
-    fn take_back(&self, id: TaskId, source: io::Error) -> SubmitError {
+    fn take_back(&self, request: &Request, accepted: Accepted, source: io::Error) -> SubmitError {
         let Directories { requests, locks, .. } = &self.directories;
-        let is_unlinked = match unlinkat(requests, id.as_str(), AtFlags::empty()) {
-            Ok(()) | Err(Errno::NOENT) => true,
-            Err(_) => false,
-        };
-        let is_locked = mkdirat(locks, id.as_str(), LOCK_MODE).is_ok();
-        match self.directories.has_outcome(id) {
-            Ok(false) if is_unlinked && is_locked => {
-                // Without the request nobody can claim it any more.
-                unlinkat(locks, id.as_str(), AtFlags::REMOVEDIR).ok();
-                SubmitError::Publish { id, source }
-            }
-            Ok(_) | Err(_) => SubmitError::Unknown { id, source },
+        let id = request.id;
+        // Another process may have accepted the same id meanwhile: only the agent may still end it.
+        if accepted == Accepted::Exists || is_keyed(request) {
+            return SubmitError::Unknown { id, source };
+        }
+        if mkdirat(locks, id.as_str(), LOCK_MODE).is_err() {
+            return SubmitError::Unknown { id, source };
+        }
+        let has_run = self.directories.has_outcome(id).unwrap_or(true);
+        let is_unlinked = !has_run && unlinkat(requests, id.as_str(), AtFlags::empty()).is_ok();
+        // Without the request nobody claims it any more; with it, it is as if nothing had been tried.
+        self.directories.unlock(id).ok();
+        if is_unlinked {
+            SubmitError::Publish { id, source }
+        } else {
+            SubmitError::Unknown { id, source }
         }
     }
+}
+
+/// Whether the id comes from a key, and so may come back.
+fn is_keyed(request: &Request) -> bool {
+    request.terms.digest.is_some()
+}
+
+/// An error cannot be copied, its number can.
+fn copy_of(error: &io::Error) -> io::Error {
+    error.raw_os_error().map_or_else(|| io::Error::from(error.kind()), io::Error::from_raw_os_error)
 }
 
 fn encode(request: &Request) -> Result<Vec<u8>, SubmitError> {
