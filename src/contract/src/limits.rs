@@ -167,6 +167,8 @@ pub const JANITOR_ENTRIES: usize = 1000;
 
 /// Connections of one worker; below `LimitNOFILE=` of its unit.
 pub const CONNECTIONS_MAX: usize = 10_000;
+/// Connections of the admin, beside those: a few programs of root, some of which wait.
+pub const ADMIN_CONNECTIONS_MAX: usize = 64;
 /// Time in which a client must send the request head (CIS benchmark for nginx: at most 10 s).
 pub const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 /// Time in which a client must send the whole body.

@@ -23,6 +23,11 @@ impl UserId {
     pub fn internet_user() -> Self {
         Self("InternetUser".to_owned())
     }
+
+    /// Root of this host, who speaks by a socket of their own.
+    pub fn admin() -> Self {
+        Self("Admin".to_owned())
+    }
 }
 
 impl FromStr for UserId {

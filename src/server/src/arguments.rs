@@ -25,6 +25,9 @@ pub struct Arguments {
     /// Address to listen on if systemd passed no socket, for trials
     #[arg(long, value_name = "ADDR")]
     pub listen: Option<SocketAddr>,
+    /// Path of a socket for the admin if systemd passed none, for trials; who connects to it is the admin
+    #[arg(long, value_name = "PATH")]
+    pub admin_socket: Option<PathBuf>,
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! One request, from its head to its answer: the order of the stages, and nothing else.
 
+mod durable;
+
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -19,12 +21,15 @@ use crate::byte_budget::ByteBudget;
 use crate::guardian::{self, Head};
 use crate::health;
 use crate::journal::{TaskLine, TaskLog};
-use crate::orchestrator::{Agent, Origin};
+use crate::orchestrator::Agent;
 use crate::refusal::Refusal;
 use crate::reload::Table;
 use crate::reply::{self, Reader};
-use crate::routes::Target;
+use crate::routes::{Routes, Target};
 use crate::static_files::Site;
+use crate::task_key::TaskKey;
+use crate::task_queue::{Held, Ticket as _};
+use crate::tasks;
 
 /// Bytes of a refused body that are not worth a connection: they have arrived with the head.
 const SMALL_BODY_BYTES: u64 = 16 * 1024;
@@ -35,22 +40,29 @@ const CLIENT_GONE: u16 = 499;
 #[derive(Debug)]
 pub(crate) struct Edge {
     table: Table,
-    origin: Origin,
+    instance: u16,
     tasks: TaskLog,
+    /// Makes ids of repeatable tasks.
+    key: TaskKey,
     /// For the bodies of all requests.
     bodies: ByteBudget,
 }
 
 impl Edge {
-    /// Answers with what `table` holds, as `origin`.
-    pub(crate) fn new(table: Table, origin: Origin, now: Instant) -> Self {
+    /// Answers with what `table` holds, as instance `instance`.
+    pub(crate) fn new(table: Table, instance: u16, key: TaskKey, now: Instant) -> Self {
         let bodies = ByteBudget::new(BODIES_MAX_BYTES);
-        Self { table, origin, tasks: TaskLog::new(now), bodies }
+        Self { table, instance, tasks: TaskLog::new(now), key, bodies }
+    }
+
+    /// What answers where at present.
+    pub(crate) fn routes(&self) -> Arc<Routes> {
+        self.table.routes()
     }
 
     /// The number of this process.
     pub(crate) fn instance(&self) -> u16 {
-        self.origin.submitter.instance
+        self.instance
     }
 
     /// The lines on tasks.
@@ -62,6 +74,8 @@ impl Edge {
     pub(crate) fn router(self: &Arc<Self>) -> Router {
         Router::new()
             .route("/healthz", any(health::answer))
+            .route(tasks::ROOT, any(tasks::answer))
+            .route(&format!("{}/{{*rest}}", tasks::ROOT), any(tasks::answer))
             .fallback(answer)
             .with_state(Arc::clone(self))
     }
@@ -91,7 +105,7 @@ async fn answer(State(edge): State<Arc<Edge>>, request: Request) -> Response {
                     Ok(response) => return response,
                     Err(refused) => refused,
                 },
-                Some(Target::Stopped) => Refusal::Stopped,
+                Some(Target::Stopped(_)) => Refusal::Stopped,
                 Some(Target::Broken) => Refusal::Broken,
                 Some(Target::Files(_)) | None => Refusal::NothingThere,
             }
@@ -127,35 +141,20 @@ async fn call(
         started,
         is_written: false,
     };
-    let result = match agent.submit(&edge.origin, admitted) {
+    if admitted.wishes().is_durable() {
+        return durable::answer(line, admitted).await;
+    }
+    let result = match agent.call(admitted) {
         Ok(ticket) => {
             let id = ticket.id();
             line.id = Some(id);
-            ticket.wait().await.map(|(outcome, share)| (id, outcome, share))
+            ticket.wait().await.map(|end| (id, end))
         }
         Err(refused) => Err(refused),
     };
     match result {
-        Ok((id, outcome, share)) => {
-            let response = reply::outcome(id, &outcome, share);
-            line.write(response.status().as_u16(), reply::code_of_outcome(&outcome), None);
-            response
-        }
-        Err(refused) => {
-            if matches!(refused, Refusal::Submit(_)) {
-                edge.table.doubt();
-            }
-            if let Refusal::UnknownCommand(_) = refused {
-                // As with every request that is wrong in itself.
-                line.is_written = true;
-                tracing::debug!(AGENT = %agent.id(), "refused: {refused}");
-                return reply::refusal(&refused, None, Reader::Program, false);
-            }
-            let response = reply::refusal(&refused, line.id, Reader::Program, false);
-            let cause = std::error::Error::source(&refused).map(chain);
-            line.write(response.status().as_u16(), reply::code_of_refusal(&refused), cause);
-            response
-        }
+        Ok((id, end)) => line.end(id, end),
+        Err(refused) => line.refuse(&refused),
     }
 }
 
@@ -171,6 +170,31 @@ struct Line<'a> {
 }
 
 impl Line<'_> {
+    /// The response to a task that has an outcome.
+    fn end(&mut self, id: TaskId, held: Held) -> Response {
+        let Held { outcome, share } = held;
+        let response = reply::outcome(id, &outcome, share);
+        self.write(response.status().as_u16(), reply::code_of_outcome(&outcome), None);
+        response
+    }
+
+    /// The response to a call that is refused or has no outcome.
+    fn refuse(&mut self, refused: &Refusal) -> Response {
+        if matches!(refused, Refusal::Submit(_) | Refusal::Queue(_)) {
+            self.edge.table.doubt();
+        }
+        if refused.is_of_request() {
+            // As with every request that is wrong in itself.
+            self.is_written = true;
+            tracing::debug!(AGENT = %self.agent.id(), "refused: {refused}");
+            return reply::refusal(refused, None, Reader::Program, false);
+        }
+        let response = reply::refusal(refused, self.id, Reader::Program, false);
+        let cause = std::error::Error::source(refused).map(chain);
+        self.write(response.status().as_u16(), reply::code_of_refusal(refused), cause);
+        response
+    }
+
     fn write(&mut self, status: u16, code: &str, cause: Option<String>) {
         let Self { edge, agent, user, command, id, started, is_written } = self;
         *is_written = true;
@@ -207,7 +231,7 @@ fn is_read(method: &Method) -> bool {
 }
 
 /// Whether a body that is not read is on its way; it would be taken for the next request.
-fn has_large_body(headers: &HeaderMap) -> bool {
+pub(crate) fn has_large_body(headers: &HeaderMap) -> bool {
     guardian::announced_bytes(headers).is_some_and(|length| SMALL_BODY_BYTES < length)
         || headers.contains_key(header::TRANSFER_ENCODING)
 }

@@ -4,8 +4,13 @@
 
 mod body;
 mod call;
+mod header_value;
 mod host;
 mod identity;
+mod prefer;
+mod wishes;
+
+use std::time::Duration;
 
 use axum::body::Body;
 use http::request::Parts;
@@ -16,7 +21,10 @@ use serde_json::value::RawValue;
 
 pub(crate) use self::body::ReadError;
 pub(crate) use self::call::{CallError, has_lone_surrogate};
+pub(crate) use self::header_value::HeaderError;
 pub(crate) use self::host::HostError;
+pub(crate) use self::identity::{Caller, Door};
+pub(crate) use self::wishes::Wishes;
 use crate::byte_budget::ByteBudget;
 use crate::refusal::Refusal;
 
@@ -32,6 +40,7 @@ pub(crate) struct Admitted {
     user: UserId,
     command: CommandName,
     params: Vec<Box<RawValue>>,
+    wishes: Wishes,
 }
 
 impl Head {
@@ -52,10 +61,15 @@ impl Admitted {
         &self.command
     }
 
-    /// For whom, what, and the parameters as the client wrote them.
-    pub(crate) fn into_parts(self) -> (UserId, CommandName, Vec<Box<RawValue>>) {
-        let Self { user, command, params } = self;
-        (user, command, params)
+    /// How it is to be carried out.
+    pub(crate) fn wishes(&self) -> &Wishes {
+        &self.wishes
+    }
+
+    /// For whom, what, the parameters as the client wrote them, and how.
+    pub(crate) fn into_parts(self) -> (UserId, CommandName, Vec<Box<RawValue>>, Wishes) {
+        let Self { user, command, params, wishes } = self;
+        (user, command, params, wishes)
     }
 }
 
@@ -96,13 +110,28 @@ pub(crate) async fn admit(
     if !body::has_media_type(&parts.headers) {
         return Err(Refusal::MediaType);
     }
+    let wishes = Wishes::of(&parts.headers)?;
     if announced_bytes(&parts.headers).is_some_and(|length| (REQUEST_MAX_BYTES as u64) < length) {
         return Err(Refusal::Read(ReadError::TooLarge { limit: REQUEST_MAX_BYTES }));
     }
     let (bytes, _share) =
         body::read(body, REQUEST_MAX_BYTES, BODY_TIMEOUT, bodies).await.map_err(Refusal::Read)?;
     let (command, params) = call::parse(&bytes).map_err(Refusal::Call)?;
-    Ok(Admitted { user: identity::user(), command, params })
+    let Caller { user, is_admin: _ } = identity::caller(&parts.extensions);
+    Ok(Admitted { user, command, params, wishes })
+}
+
+/// Admits a request for tasks: who asks, and how long the answer may be put off.
+pub(crate) fn admit_to_tasks(
+    _proof: &Head,
+    parts: &Parts,
+) -> Result<(Caller, Option<Duration>), Refusal> {
+    let is_read = parts.method == Method::GET || parts.method == Method::HEAD;
+    if !is_read && is_cross_site(&parts.headers) {
+        return Err(Refusal::CrossSite);
+    }
+    let wait = prefer::of(&parts.headers)?.wait;
+    Ok((identity::caller(&parts.extensions), wait))
 }
 
 /// The `Content-Length`, which the parser below has checked to be one number.
@@ -204,6 +233,27 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_wrong_wish_is_refused_before_the_body_is_read() {
+        let wrong =
+            to_a().method("POST").header("prefer", "wait=61").header("content-length", "9999999");
+        assert!(matches!(call(wrong, "x").await, Err(Refusal::Header(_))));
+    }
+
+    #[test]
+    fn a_page_of_another_site_ends_no_tasks() {
+        let asked = |method: &str| {
+            let request = to_a().method(method).header("sec-fetch-site", "cross-site");
+            let (parts, ()) = request.body(()).unwrap().into_parts();
+            admit_to_tasks(&check_head(&parts).unwrap(), &parts)
+        };
+        for method in ["DELETE", "POST"] {
+            assert!(matches!(asked(method), Err(Refusal::CrossSite)), "{method}");
+        }
+        let (caller, wait) = asked("GET").unwrap();
+        assert_eq!((caller.user, caller.is_admin, wait), (UserId::internet_user(), false, None));
+    }
+
+    #[tokio::test]
     async fn a_page_of_another_site_calls_nothing() {
         let from = |site: &'static str| to_a().method("POST").header("sec-fetch-site", site);
         let body = r#"{"command":"a"}"#;
@@ -221,8 +271,9 @@ mod tests {
             [("cookie", "authorizationToken=Admin"), ("authorization", "Bearer Admin")]
         {
             let request = to_a().method("POST").header(name, value);
-            let (user, command, params) =
+            let (user, command, params, wishes) =
                 call(request, r#"{"command":"a","params":["Admin"]}"#).await.unwrap().into_parts();
+            assert_eq!(wishes, Wishes::default());
             assert_eq!(user, UserId::internet_user());
             assert_eq!(command.as_str(), "a");
             assert_eq!(params.len(), 1);

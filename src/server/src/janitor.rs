@@ -39,7 +39,7 @@ pub(crate) async fn run(table: Table, origin: Origin, instances: PathBuf) {
         if elected.is_some() {
             let routes = table.routes();
             for queue in routes.queues() {
-                let (queue, origin) = (Arc::clone(queue), Arc::clone(&origin));
+                let (queue, origin) = (Arc::clone(queue.calls()), Arc::clone(&origin));
                 let directory = instances.clone();
                 let swept =
                     tokio::task::spawn_blocking(move || sweep_one(&queue, &origin, &directory));

@@ -22,12 +22,17 @@ mod listener;
 
 mod edge;
 mod health;
+mod tasks;
 
 mod guardian;
 
 mod routes;
 
+mod task_queue;
+
 mod orchestrator;
+
+mod task_key;
 
 mod byte_budget;
 
@@ -54,6 +59,7 @@ use ploinky_contract::exit;
 use tokio::signal::unix::{SignalKind, signal};
 
 pub use self::arguments::Arguments;
+pub use self::listener::Inherited;
 pub use self::worker::{StartError, serve};
 use crate::listener::ListenError;
 
@@ -68,13 +74,15 @@ pub fn main() -> ExitCode {
         }
     };
     ploinky_journal::start("ploinkyd");
-    let sockets = match listener::inherited(arguments.listen) {
+    let sockets = match listener::inherited(&arguments) {
         Ok(sockets) => sockets,
         Err(error) => {
             tracing::error!("{}", chain(&error));
             return match error {
                 ListenError::None => exit::USAGE.into(),
-                ListenError::Inherited(_) | ListenError::Bind { .. } => exit::REFUSED.into(),
+                ListenError::Inherited(_)
+                | ListenError::Bind { .. }
+                | ListenError::BindAdmin { .. } => exit::REFUSED.into(),
             };
         }
     };

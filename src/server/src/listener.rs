@@ -5,31 +5,54 @@ mod incoming;
 mod lingering;
 mod sockets;
 
+use std::io;
+
 use axum::Router;
-use ploinky_contract::limits::{DRAIN_IDLE, DRAIN_MAX};
-use tokio::net::TcpStream;
+use ploinky_contract::limits::{ADMIN_CONNECTIONS_MAX, CONNECTIONS_MAX, DRAIN_IDLE, DRAIN_MAX};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use self::incoming::Incoming;
+pub use self::sockets::Inherited;
 pub(crate) use self::sockets::{ListenError, Sockets, inherited};
+use crate::guardian::Door;
+
+/// All listening sockets, in the event loop.
+#[derive(Debug)]
+pub(crate) struct Doors {
+    internet: Sockets<TcpListener>,
+    admin: Sockets<UnixListener>,
+}
+
+impl Doors {
+    /// Takes the sockets into the event loop.
+    pub(crate) fn new(sockets: Inherited) -> io::Result<Self> {
+        let Inherited { internet, admin } = sockets;
+        Ok(Self { internet: Sockets::of_internet(internet)?, admin: Sockets::of_admin(admin)? })
+    }
+}
 
 /// Serves connections until `stop` is done, then drains: nobody who has a connection is cut off.
 ///
 /// While it drains, every answer says `Connection: close`, so that clients come back to another connection.
 /// For `DRAIN_IDLE` it still accepts; then the socket, which systemd holds open, keeps new connections for
 /// the next process. Each connection has `DRAIN_IDLE` to send a request, and `DRAIN_MAX` ends all.
-pub(crate) async fn serve(sockets: Sockets, router: Router, stop: impl Future<Output = ()>) {
+pub(crate) async fn serve(doors: Doors, router: Router, stop: impl Future<Output = ()>) {
     let mut open = Connections::new(router);
-    let mut incoming = Incoming::new(sockets);
+    let mut internet = Incoming::new(doors.internet, CONNECTIONS_MAX);
+    // Its own bound, so that the admin gets in whatever the others do.
+    let mut admin = Incoming::new(doors.admin, ADMIN_CONNECTIONS_MAX);
     let mut stop = std::pin::pin!(stop);
     loop {
         tokio::select! {
             biased;
             () = &mut stop => break,
             Some(_ended) = open.tasks.join_next() => {}
-            (stream, permit) = incoming.next() => open.add(stream, permit),
+            (stream, permit) = admin.next() => open.add(stream, Door::Admin, permit),
+            (stream, permit) = internet.next() => open.add(stream, Door::Internet, permit),
         }
     }
     let started = Instant::now();
@@ -37,11 +60,12 @@ pub(crate) async fn serve(sockets: Sockets, router: Router, stop: impl Future<Ou
     while !open.tasks.is_empty() {
         tokio::select! {
             Some(_ended) = open.tasks.join_next() => {}
-            (stream, permit) = incoming.next() => open.add(stream, permit),
+            (stream, permit) = admin.next() => open.add(stream, Door::Admin, permit),
+            (stream, permit) = internet.next() => open.add(stream, Door::Internet, permit),
             () = sleep_until(started + DRAIN_IDLE) => break,
         }
     }
-    drop(incoming);
+    drop((internet, admin));
     let all = async { while open.tasks.join_next().await.is_some() {} };
     if timeout_at(started + DRAIN_MAX, all).await.is_err() {
         tracing::warn!("{} connections are cut off after the drain", open.tasks.len());
@@ -61,10 +85,15 @@ impl Connections {
         Self { router, tasks: JoinSet::new(), draining: watch::Sender::new(None) }
     }
 
-    fn add(&mut self, stream: TcpStream, permit: OwnedSemaphorePermit) {
+    fn add(
+        &mut self,
+        stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+        door: Door,
+        permit: OwnedSemaphorePermit,
+    ) {
         let (router, draining) = (self.router.clone(), self.draining.subscribe());
         self.tasks.spawn(async move {
-            connection::serve(stream, router, draining).await;
+            connection::serve(stream, door, router, draining).await;
             drop(permit);
         });
     }

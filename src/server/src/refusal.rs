@@ -6,10 +6,14 @@
 use std::time::Duration;
 
 use ploinky_contract::limits::{IN_FLIGHT_PER_AGENT, URI_MAX_BYTES};
-use ploinky_contract::{CommandName, TaskId};
+use ploinky_contract::{CommandName, TaskId, TaskState, UserId};
 use ploinky_queue::{BadResult, SubmitError};
 
-use crate::guardian::{CallError, HostError, ReadError};
+use crate::guardian::{CallError, HeaderError, HostError, ReadError};
+use crate::tasks::QueryError;
+
+/// What went wrong inside, for the operator only.
+pub(crate) type Trouble = Box<dyn std::error::Error + Send + Sync>;
 
 /// Why a request gets no result.
 #[derive(Debug, thiserror::Error)]
@@ -51,6 +55,18 @@ pub(crate) enum Refusal {
     /// The body is no call.
     #[error("{0}")]
     Call(CallError),
+    /// A header has a value that is not allowed.
+    #[error("{0}")]
+    Header(HeaderError),
+    /// A parameter of the URL has a value that is not allowed.
+    #[error("{0}")]
+    Query(QueryError),
+    /// The admin does not allow callbacks to there.
+    #[error("the header callback-url has the value `{}`: its origin is not in `settings.callbackOrigins`", .0.escape_debug())]
+    Callback(String),
+    /// The idempotency key stands for another call.
+    #[error("the Idempotency-Key was used for another call before; take a new key for a new call")]
+    KeyReused(TaskId),
     /// Nothing is deployed there.
     #[error("nothing is deployed at this path")]
     NothingThere,
@@ -66,6 +82,45 @@ pub(crate) enum Refusal {
     /// As many tasks as allowed are waiting.
     #[error("the agent has {IN_FLIGHT_PER_AGENT} tasks waiting; try again later")]
     Busy,
+    /// As many accepted tasks as allowed are there.
+    #[error("the agent has {limit} accepted tasks; try again later")]
+    Backlog {
+        /// Tasks allowed.
+        limit: usize,
+    },
+    /// The user has as many accepted tasks as allowed.
+    #[error(
+        "`{owner}` has {limit} accepted tasks with this agent that wait or run; try again later"
+    )]
+    BacklogOfUser {
+        /// The user.
+        owner: UserId,
+        /// Tasks allowed.
+        limit: usize,
+    },
+    /// More tasks are to be accepted than the disk takes.
+    #[error("more tasks come than can be made durable; try again later")]
+    Overrun,
+    /// Whether the task was accepted is not known: it runs, but a fall of the host may take it back.
+    #[error("whether the task {id} was accepted is not known: it could not be made durable")]
+    OutcomeUnknown {
+        /// The task.
+        id: TaskId,
+        /// What the kernel said.
+        source: Trouble,
+    },
+    /// There is no such task, or it is somebody else's.
+    #[error("there is no such task")]
+    TaskNotFound,
+    /// The caller is nobody in particular.
+    #[error("tasks are listed for users with a session only; a single one is found by its id")]
+    SessionNeeded,
+    /// The task has no result yet.
+    #[error("the task is {}; it has no result yet", .0.as_str())]
+    TaskNotEnded(TaskState),
+    /// Only what failed is repeated.
+    #[error("the task is {}; only one that failed or was cancelled can be run again", .0.as_str())]
+    NotRepeatable(TaskState),
     /// The disk is full, or nearly.
     #[error("there is no space left for tasks")]
     NoSpace,
@@ -75,6 +130,9 @@ pub(crate) enum Refusal {
     /// The kernel gave no random number or no space, or our own words are no JSON.
     #[error("the service cannot take the task now")]
     Internal(#[source] std::io::Error),
+    /// The queue cannot be read or written.
+    #[error("the task queue cannot be used now")]
+    Queue(#[source] Trouble),
     /// The agent does not run.
     #[error("the agent is not running")]
     AgentDown,
@@ -87,4 +145,26 @@ pub(crate) enum Refusal {
     /// The worker ended before the result came.
     #[error("the task {0} was given up")]
     GivenUp(TaskId),
+}
+
+impl Refusal {
+    /// Whether the request is wrong in itself, so that the operator need not read of it.
+    pub(crate) fn is_of_request(&self) -> bool {
+        matches!(
+            self,
+            Self::UnknownCommand(_) | Self::Header(_) | Self::Callback(_) | Self::KeyReused(_)
+        )
+    }
+}
+
+impl From<QueryError> for Refusal {
+    fn from(error: QueryError) -> Self {
+        Self::Query(error)
+    }
+}
+
+impl From<HeaderError> for Refusal {
+    fn from(error: HeaderError) -> Self {
+        Self::Header(error)
+    }
 }

@@ -14,8 +14,8 @@ use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
 use crate::byte_budget::ByteBudget;
-use crate::orchestrator::watch;
-use crate::routes::{Complaint, LoadError, Loaded, Routes, load};
+use crate::orchestrator::{Origin, watch};
+use crate::routes::{Complaint, LoadError, Loaded, Making, Routes, load};
 
 /// How long the queues have at the end of the process to clean up after their last task.
 const LAST_CLEANING: Duration = Duration::from_secs(1);
@@ -35,8 +35,8 @@ pub(crate) struct Reloader {
     watches: JoinSet<()>,
     seen: Option<Fingerprint>,
     complaints: Vec<Complaint>,
-    /// For the results of all queues.
-    results: ByteBudget,
+    /// For all queues.
+    making: Making,
     refused: Option<String>,
     /// Ends with the reloader; `None` if the kernel gave none.
     _hints: Option<RecommendedWatcher>,
@@ -64,7 +64,7 @@ impl Table {
 
 impl Reloader {
     /// Loads the table for the first time. A configuration that is refused leaves it empty.
-    pub(crate) async fn start(state: StateDir, table: Table) -> Self {
+    pub(crate) async fn start(state: StateDir, origin: Origin, table: Table) -> Self {
         let hints = match hints(state.root(), Arc::clone(&table.hint)) {
             Ok(hints) => Some(hints),
             Err(error) => {
@@ -78,7 +78,7 @@ impl Reloader {
             watches: JoinSet::new(),
             seen: None,
             complaints: Vec::new(),
-            results: ByteBudget::new(RESULTS_MAX_BYTES),
+            making: Making { origin, results: ByteBudget::new(RESULTS_MAX_BYTES) },
             refused: None,
             _hints: hints,
         };
@@ -110,8 +110,8 @@ impl Reloader {
     async fn reload(&mut self) {
         self.seen = fingerprint(&self.state.config());
         let (state, previous) = (self.state.clone(), self.table.routes());
-        let results = self.results.clone();
-        let loaded = tokio::task::spawn_blocking(move || load(&state, &previous, &results)).await;
+        let making = self.making.clone();
+        let loaded = tokio::task::spawn_blocking(move || load(&state, &previous, &making)).await;
         match loaded {
             Ok(Ok(loaded)) => self.apply(loaded),
             Ok(Err(error)) => {
@@ -141,19 +141,19 @@ impl Reloader {
         }
         self.complaints = complaints;
         for (queue, results) in opened {
-            self.watches.spawn(watch(queue, results));
+            self.watches.spawn(watch(Arc::clone(queue.calls()), results));
         }
         let previous = self.table.replace(routes);
         let current = self.table.routes();
         for queue in previous.queues() {
-            if !current.queues().any(|kept| Arc::ptr_eq(kept, queue)) {
-                queue.retire();
+            if !current.queues().any(|kept| Arc::ptr_eq(kept.calls(), queue.calls())) {
+                queue.calls().retire();
             }
         }
     }
 
     async fn finish(mut self) {
-        self.table.routes().queues().for_each(|queue| queue.retire());
+        self.table.routes().queues().for_each(|queue| queue.calls().retire());
         let all = async { while self.watches.join_next().await.is_some() {} };
         if tokio::time::timeout(LAST_CLEANING, all).await.is_err() {
             // Tasks that an agent does not end are the janitor's, in another process.
@@ -194,6 +194,8 @@ mod tests {
     use std::fs::File;
     use std::io::Write as _;
 
+    use ploinky_queue::Submitter;
+
     use super::*;
 
     #[tokio::test]
@@ -202,7 +204,9 @@ mod tests {
         let state = StateDir::new(root.path());
         // A directory opens, but does not read.
         std::fs::create_dir(state.config()).unwrap();
-        let mut reloader = Reloader::start(state.clone(), Table::default()).await;
+        let submitter = Submitter { instance: 1, invocation: "0".repeat(32) };
+        let origin = Origin { boot_id: "0".repeat(32), submitter };
+        let mut reloader = Reloader::start(state.clone(), origin, Table::default()).await;
         assert_ne!(reloader.seen, fingerprint(&state.config()));
         std::fs::remove_dir(state.config()).unwrap();
         File::create(state.config()).and_then(|mut file| file.write_all(b"{")).unwrap();

@@ -6,6 +6,7 @@ mod file;
 #[cfg_attr(not(test), expect(dead_code, reason = "the edge follows"))]
 pub(crate) mod output;
 mod page;
+mod task;
 
 use axum::body::Body;
 use axum::response::Response;
@@ -18,6 +19,9 @@ use serde_json::value::RawValue;
 
 pub(crate) use self::file::found;
 use self::page::page;
+pub(crate) use self::task::{
+    accepted, ending, purged, put_wait, removed, status_of_end, task, task_page,
+};
 use crate::byte_budget::ByteShare;
 use crate::guardian::ReadError;
 use crate::refusal::Refusal;
@@ -26,6 +30,10 @@ const TASK_ID: HeaderName = HeaderName::from_static("task-id");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 const NO_SNIFF: HeaderValue = HeaderValue::from_static("nosniff");
+/// A scheme has to be named (RFC 9110, 15.5.2); there is none yet that would be accepted.
+const CHALLENGE: HeaderValue = HeaderValue::from_static("Bearer realm=\"ploinky\"");
+/// A queue of accepted tasks does not become short in a second.
+const BACKLOG_RETRY_S: u16 = 10;
 const CLOSE: HeaderValue = HeaderValue::from_static("close");
 
 /// Who reads a refusal.
@@ -128,6 +136,12 @@ pub(crate) fn refusal(
     if let Refusal::Method { allowed, .. } = refusal {
         headers.insert(header::ALLOW, HeaderValue::from_static(allowed));
     }
+    if let Refusal::SessionNeeded = refusal {
+        headers.insert(header::WWW_AUTHENTICATE, CHALLENGE);
+    }
+    if let Refusal::KeyReused(id) | Refusal::OutcomeUnknown { id, .. } = refusal {
+        put_task_id(headers, *id);
+    }
     if close || is_unread(refusal) {
         headers.insert(header::CONNECTION, CLOSE);
     }
@@ -148,6 +162,8 @@ fn said(refusal: &Refusal) -> Said {
         | Refusal::Framing
         | Refusal::Upgrade
         | Refusal::Call(_)
+        | Refusal::Header(_)
+        | Refusal::Query(_)
         | Refusal::Read(ReadError::Broken(_)) => plain(StatusCode::BAD_REQUEST, "BAD_REQUEST"),
         Refusal::UriTooLong => plain(StatusCode::URI_TOO_LONG, "BAD_REQUEST"),
         Refusal::Method { .. } => plain(StatusCode::METHOD_NOT_ALLOWED, "METHOD_NOT_ALLOWED"),
@@ -159,13 +175,27 @@ fn said(refusal: &Refusal) -> Said {
         Refusal::Read(ReadError::TooSlow { .. }) => {
             plain(StatusCode::REQUEST_TIMEOUT, "BAD_REQUEST")
         }
+        Refusal::Callback(_) => plain(StatusCode::BAD_REQUEST, "CALLBACK_REFUSED"),
+        Refusal::KeyReused(_) => plain(StatusCode::UNPROCESSABLE_ENTITY, "IDEMPOTENCY_KEY_REUSED"),
+        Refusal::SessionNeeded => plain(StatusCode::UNAUTHORIZED, "SESSION_NEEDED"),
+        Refusal::TaskNotFound => plain(StatusCode::NOT_FOUND, "TASK_NOT_FOUND"),
+        Refusal::TaskNotEnded(_) => plain(StatusCode::CONFLICT, "TASK_NOT_ENDED"),
+        Refusal::NotRepeatable(_) => plain(StatusCode::CONFLICT, "TASK_NOT_REPEATABLE"),
+        Refusal::OutcomeUnknown { .. } => {
+            plain(StatusCode::INTERNAL_SERVER_ERROR, "OUTCOME_UNKNOWN")
+        }
         Refusal::NothingThere => plain(StatusCode::NOT_FOUND, "NOT_FOUND"),
         Refusal::UnknownCommand(_) => plain(StatusCode::NOT_FOUND, code::UNKNOWN_COMMAND),
+        Refusal::Backlog { .. } | Refusal::BacklogOfUser { .. } => {
+            later(StatusCode::TOO_MANY_REQUESTS, "AGENT_BUSY", BACKLOG_RETRY_S)
+        }
         Refusal::Busy => later(StatusCode::TOO_MANY_REQUESTS, "AGENT_BUSY", 1),
         Refusal::Stopped => plain(StatusCode::SERVICE_UNAVAILABLE, "AGENT_STOPPED"),
         Refusal::AgentDown => later(StatusCode::SERVICE_UNAVAILABLE, "AGENT_DOWN", 1),
         Refusal::Read(ReadError::NoMemory)
         | Refusal::Broken
+        | Refusal::Overrun
+        | Refusal::Queue(_)
         | Refusal::Submit(_)
         | Refusal::Internal(_)
         | Refusal::GivenUp(_) => later(StatusCode::SERVICE_UNAVAILABLE, "UNAVAILABLE", 1),

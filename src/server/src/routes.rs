@@ -5,10 +5,10 @@ mod load;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use ploinky_contract::{AgentId, DeployPath, Domain, InvalidDeployPath};
+use ploinky_contract::{AgentId, DeployPath, Domain, InvalidDeployPath, Settings};
 
-pub(crate) use self::load::{Complaint, LoadError, Loaded, load};
-use crate::orchestrator::{Agent, AgentQueue};
+pub(crate) use self::load::{Complaint, LoadError, Loaded, Making, load};
+use crate::orchestrator::{Agent, FileQueue};
 use crate::static_files::Site;
 
 /// The table of one configuration. The default is the table before the first one: nothing is known.
@@ -16,6 +16,8 @@ use crate::static_files::Site;
 pub(crate) struct Routes {
     /// `None` before a configuration was accepted.
     domains: Option<HashMap<Domain, Paths>>,
+    /// What the admin set for the whole host.
+    settings: Settings,
 }
 
 /// What one domain answers. A disabled domain answers nothing.
@@ -32,8 +34,8 @@ pub(crate) enum Target {
     Agent(Arc<Agent>),
     /// Files.
     Files(Arc<Site>),
-    /// An agent that the admin stopped.
-    Stopped,
+    /// An agent that the admin stopped, unless it is broken besides.
+    Stopped(Option<Arc<Agent>>),
     /// A deployment that cannot be used; the journal says why.
     Broken,
 }
@@ -41,22 +43,32 @@ pub(crate) enum Target {
 impl Routes {
     /// A table without places.
     fn empty() -> Self {
-        Self { domains: Some(HashMap::new()) }
+        Self { domains: Some(HashMap::new()), settings: Settings::default() }
     }
 
     /// What answers `path`, as it stands in the URL, of `domain`. `None`: nothing is deployed there.
     pub(crate) fn find(&self, domain: &Domain, path: &str) -> Option<&Target> {
-        let Some(domains) = &self.domains else { return Some(&Target::Broken) };
-        let paths = match domains.get(domain) {
-            Some(paths) => paths,
-            None if domain.is_loopback_literal() => domains.get(&Domain::localhost())?,
-            None => return None,
-        };
+        if self.domains.is_none() {
+            return Some(&Target::Broken);
+        }
+        let paths = self.paths(domain)?;
         paths.agent(path).or_else(|| if is_reserved(path) { None } else { paths.root.as_ref() })
     }
 
+    /// The agents of a domain, or of all.
+    pub(crate) fn agents_of(&self, domain: Option<&Domain>) -> impl Iterator<Item = &Arc<Agent>> {
+        let one = domain.and_then(|domain| self.paths(domain));
+        let all = self.domains.iter().flat_map(HashMap::values).filter(move |_| domain.is_none());
+        one.into_iter().chain(all).flat_map(Paths::targets).filter_map(Target::agent)
+    }
+
+    /// Whether the admin allows that outcomes are posted to `url`.
+    pub(crate) fn allows_callback(&self, url: &str) -> bool {
+        self.settings.callback_origins.iter().any(|origin| origin.covers(url))
+    }
+
     /// The queues in use.
-    pub(crate) fn queues(&self) -> impl Iterator<Item = &Arc<AgentQueue>> {
+    pub(crate) fn queues(&self) -> impl Iterator<Item = &FileQueue> {
         self.agents().map(|agent| agent.queue())
     }
 
@@ -65,20 +77,24 @@ impl Routes {
         self.domains.is_none() || self.targets().any(|target| matches!(target, Target::Broken))
     }
 
-    fn queue_of(&self, id: &AgentId) -> Option<&Arc<AgentQueue>> {
+    fn queue_of(&self, id: &AgentId) -> Option<&FileQueue> {
         self.agents().find(|agent| agent.id() == id).map(|agent| agent.queue())
     }
 
     fn agents(&self) -> impl Iterator<Item = &Arc<Agent>> {
-        self.targets().filter_map(|target| match target {
-            Target::Agent(agent) => Some(agent),
-            Target::Files(_) | Target::Stopped | Target::Broken => None,
-        })
+        self.targets().filter_map(Target::agent)
     }
 
     fn targets(&self) -> impl Iterator<Item = &Target> {
-        let paths = self.domains.iter().flat_map(HashMap::values);
-        paths.flat_map(|paths| paths.agents.values().chain(&paths.root))
+        self.domains.iter().flat_map(HashMap::values).flat_map(Paths::targets)
+    }
+
+    fn paths(&self, domain: &Domain) -> Option<&Paths> {
+        let domains = self.domains.as_ref()?;
+        match domains.get(domain) {
+            None if domain.is_loopback_literal() => domains.get(&Domain::localhost()),
+            known => known,
+        }
     }
 
     fn add_domain(&mut self, domain: Domain) {
@@ -99,7 +115,22 @@ impl Routes {
     }
 }
 
+impl Target {
+    /// The agent, also one that is stopped: the tasks it accepted are still there.
+    fn agent(&self) -> Option<&Arc<Agent>> {
+        match self {
+            Self::Agent(agent) => Some(agent),
+            Self::Stopped(agent) => agent.as_ref(),
+            Self::Files(_) | Self::Broken => None,
+        }
+    }
+}
+
 impl Paths {
+    fn targets(&self) -> impl Iterator<Item = &Target> {
+        self.agents.values().chain(&self.root)
+    }
+
     /// The agent with the longest path that covers `path` on whole segments.
     fn agent(&self, path: &str) -> Option<&Target> {
         if self.agents.is_empty() {

@@ -1,7 +1,6 @@
 //! The life of the process: set up in order, serve, drain, end.
 
 use std::io;
-use std::net::TcpListener;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
@@ -15,9 +14,10 @@ use tokio::task::JoinSet;
 
 use crate::arguments::Arguments;
 use crate::edge::Edge;
-use crate::listener::{self, Sockets};
+use crate::listener::{self, Doors, Inherited};
 use crate::orchestrator::{Origin, random_id};
 use crate::reload::{Reloader, Table};
+use crate::task_key::TaskKey;
 use crate::{janitor, readiness};
 
 /// Threads for disks that may be slow: static files in blocks, loading, sweeping.
@@ -61,10 +61,10 @@ pub enum StartError {
 /// When something needed is missing; nothing was served then.
 pub fn serve(
     arguments: &Arguments,
-    sockets: Vec<TcpListener>,
+    sockets: Inherited,
     stop: impl Future<Output = ()>,
 ) -> Result<(), StartError> {
-    let Arguments { instance, state, runtime, listen: _ } = arguments;
+    let Arguments { instance, state, runtime, listen: _, admin_socket: _ } = arguments;
     let origin = Origin {
         boot_id: this_boot()?,
         submitter: Submitter { instance: *instance, invocation: this_invocation()? },
@@ -79,8 +79,8 @@ pub fn serve(
         .build()
         .map_err(StartError::Runtime)?;
     event_loop.block_on(async {
-        let sockets = Sockets::new(sockets).map_err(StartError::Sockets)?;
-        run(StateDir::new(state), origin, instances, sockets, stop).await;
+        let doors = Doors::new(sockets).map_err(StartError::Sockets)?;
+        run(StateDir::new(state), origin, instances, doors, stop).await;
         Ok(())
     })?;
     // Without the file this process counts as dead, which it is now.
@@ -93,12 +93,13 @@ async fn run(
     state: StateDir,
     origin: Origin,
     instances: PathBuf,
-    sockets: Sockets,
+    doors: Doors,
     stop: impl Future<Output = ()>,
 ) {
     let table = Table::default();
-    let edge = Arc::new(Edge::new(table.clone(), origin.clone(), Instant::now()));
-    let reloader = Reloader::start(state, table.clone()).await;
+    let (instance, key) = (origin.submitter.instance, TaskKey::new(&state));
+    let edge = Arc::new(Edge::new(table.clone(), instance, key, Instant::now()));
+    let reloader = Reloader::start(state, origin.clone(), table.clone()).await;
     // The queues must be watched as long as requests wait.
     let (end, ended) = oneshot::channel::<()>();
     let reloading = tokio::spawn(reloader.run(async move {
@@ -115,7 +116,7 @@ async fn run(
         readiness::stopping();
         tracing::info!("draining");
     };
-    listener::serve(sockets, edge.router(), stop).await;
+    listener::serve(doors, edge.router(), stop).await;
     end.send(()).ok();
     if let Err(error) = reloading.await {
         tracing::error!("the queues were not closed in order: {error}");

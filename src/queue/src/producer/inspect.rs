@@ -9,7 +9,7 @@ use rustix::io::Errno;
 use serde_json::value::RawValue;
 
 use super::Producer;
-use crate::directories::Directories;
+use crate::directories::{Directories, exists};
 use crate::note::read_note;
 use crate::progress::read_progress;
 use crate::read_result::{BadResult, length_of, read, read_prefix};
@@ -59,6 +59,22 @@ enum Kind {
 }
 
 impl Producer {
+    /// Whether a request of this id is there, of whatever kind.
+    ///
+    /// # Errors
+    /// When the directory cannot be read.
+    pub fn has_request(&self, id: TaskId) -> io::Result<bool> {
+        exists(&self.directories.requests, id)
+    }
+
+    /// Whether a task has an outcome or is gone: a look at names, good for a hint and not to be told.
+    ///
+    /// # Errors
+    /// When the directories cannot be read.
+    pub fn has_ended(&self, id: TaskId) -> io::Result<bool> {
+        Ok(self.directories.has_outcome(id)? || !exists(&self.directories.requests, id)?)
+    }
+
     /// The request of a task, or `None` if it is not there.
     ///
     /// # Errors

@@ -29,9 +29,12 @@ pub struct Filter {
 }
 
 /// The place between two tasks at which the next page begins.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub struct Cursor {
-    at: Age,
+    /// When the request was written, in nanoseconds since 1970.
+    pub age_ns: u64,
+    /// Decides between equals.
+    pub id: TaskId,
 }
 
 /// A text is no cursor.
@@ -43,13 +46,10 @@ pub struct InvalidCursor;
 #[derive(Clone, Debug)]
 pub struct Page {
     /// At most as many as were asked for; fewer do not mean that there are no more.
-    pub tasks: Vec<Inspected>,
+    pub tasks: Vec<(Cursor, Inspected)>,
     /// Where the next page begins, if there may be more.
     pub next: Option<Cursor>,
 }
-
-/// When a request was written, in nanoseconds since 1970; the id decides between equals.
-type Age = (u64, TaskId);
 
 impl Producer {
     /// Up to `limit` tasks that were submitted before `cursor`, or the newest ones.
@@ -61,13 +61,13 @@ impl Producer {
         let mut page = Page { tasks: Vec::new(), next: None };
         let mut last = None;
         let mut ended = Vec::new();
-        for age in window {
+        for at in window {
             if page.tasks.len() == limit {
                 has_more = true;
                 break;
             }
-            last = Some(Cursor { at: age });
-            let inspected = match self.inspect_unsynced(age.1) {
+            last = Some(at);
+            let inspected = match self.inspect_unsynced(at.id) {
                 Ok(Some(inspected)) if filter.admits(&inspected) => inspected,
                 // A request that cannot be read is no task, and the janitor's.
                 Ok(_) => continue,
@@ -75,9 +75,9 @@ impl Producer {
                 Err(e) => return Err(io::Error::other(e)),
             };
             if inspected.state.is_final() {
-                ended.push(age.1);
+                ended.push(at.id);
             }
-            page.tasks.push(inspected);
+            page.tasks.push((at, inspected));
         }
         if !ended.is_empty() {
             self.make_durable(&ended)?;
@@ -87,19 +87,19 @@ impl Producer {
     }
 
     /// The newest requests before `cursor`, the newest first, and whether there are more.
-    fn newest(&self, cursor: Option<Cursor>) -> io::Result<(Vec<Age>, bool)> {
+    fn newest(&self, cursor: Option<Cursor>) -> io::Result<(Vec<Cursor>, bool)> {
         let requests = &self.directories.requests;
-        let mut newest: BinaryHeap<Reverse<Age>> = BinaryHeap::with_capacity(WINDOW + 1);
+        let mut newest: BinaryHeap<Reverse<Cursor>> = BinaryHeap::with_capacity(WINDOW + 1);
         let mut has_more = false;
         for entry in Dir::read_from(requests)? {
             let entry = entry?;
             let Ok(id) = TaskId::from_bytes(entry.file_name().to_bytes()) else { continue };
             let age = match statat(requests, entry.file_name(), AtFlags::SYMLINK_NOFOLLOW) {
-                Ok(about) => (mtime_ns(&about), id),
+                Ok(about) => Cursor { age_ns: mtime_ns(&about), id },
                 Err(Errno::NOENT) => continue,
                 Err(e) => return Err(e.into()),
             };
-            if cursor.is_some_and(|cursor| cursor.at <= age) {
+            if cursor.is_some_and(|cursor| cursor <= age) {
                 continue;
             }
             newest.push(Reverse(age));
@@ -135,7 +135,7 @@ fn mtime_ns(about: &Stat) -> u64 {
 
 impl fmt::Display for Cursor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (ns, id) = self.at;
+        let Self { age_ns: ns, id } = self;
         write!(f, "{ns:016x}{id}")
     }
 }
@@ -147,6 +147,6 @@ impl FromStr for Cursor {
         let is_plain = text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
         let (ns, id) = text.split_at_checked(16).filter(|_| is_plain).ok_or(InvalidCursor)?;
         let ns = u64::from_str_radix(ns, 16).map_err(|_digits| InvalidCursor)?;
-        Ok(Self { at: (ns, id.parse().map_err(|_shape| InvalidCursor)?) })
+        Ok(Self { age_ns: ns, id: id.parse().map_err(|_shape| InvalidCursor)? })
     }
 }

@@ -14,15 +14,17 @@ use hyper::service::Service;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use ploinky_contract::limits::{DRAIN_IDLE, HEAD_MAX_BYTES, HEADER_TIMEOUT};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
 use super::lingering::Lingering;
+use crate::guardian::Door;
 
-/// Serves one connection to its end.
+/// Serves one connection, which came in by `door`, to its end.
 pub(super) async fn serve(
-    stream: TcpStream,
+    stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    door: Door,
     router: Router,
     draining: watch::Receiver<Option<Instant>>,
 ) {
@@ -30,6 +32,7 @@ pub(super) async fn serve(
     let linger = Arc::new(AtomicBool::new(false));
     let service = Answering {
         router: TowerToHyperService::new(router),
+        door,
         draining: draining.clone(),
         linger: Arc::clone(&linger),
     };
@@ -62,6 +65,7 @@ async fn patience_ends(accepted: Instant, mut draining: watch::Receiver<Option<I
 /// Adds to each answer what concerns the connection.
 struct Answering {
     router: TowerToHyperService<Router>,
+    door: Door,
     draining: watch::Receiver<Option<Instant>>,
     linger: Arc<AtomicBool>,
 }
@@ -71,7 +75,8 @@ impl Service<Request<Incoming>> for Answering {
     type Error = Infallible;
     type Future = Pin<Box<dyn Future<Output = Result<Response, Infallible>> + Send>>;
 
-    fn call(&self, request: Request<Incoming>) -> Self::Future {
+    fn call(&self, mut request: Request<Incoming>) -> Self::Future {
+        self.door.mark(&mut request);
         // Another server in front may see the end of a chunked request elsewhere, so nothing may follow it.
         let is_last = request.headers().contains_key(header::TRANSFER_ENCODING);
         let answer = self.router.call(request);

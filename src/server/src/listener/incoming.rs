@@ -4,12 +4,10 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ploinky_contract::limits::CONNECTIONS_MAX;
-use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, sleep_until};
 
-use super::sockets::Sockets;
+use super::sockets::{Listener, Sockets};
 
 /// First pause after an error such as too many open files; each further one is twice as long.
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
@@ -17,23 +15,23 @@ const FIRST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// Takes connections from the sockets.
-pub(super) struct Incoming {
-    sockets: Sockets,
+pub(super) struct Incoming<L> {
+    sockets: Sockets<L>,
     permits: Arc<Semaphore>,
     pause: Duration,
     resume: Option<Instant>,
 }
 
-impl Incoming {
-    /// Takes connections from `sockets`.
-    pub(super) fn new(sockets: Sockets) -> Self {
-        let permits = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+impl<L: Listener> Incoming<L> {
+    /// Takes connections from `sockets`, as many as `limit` at once.
+    pub(super) fn new(sockets: Sockets<L>, limit: usize) -> Self {
+        let permits = Arc::new(Semaphore::new(limit));
         Self { sockets, permits, pause: FIRST_PAUSE, resume: None }
     }
 
     /// The next connection, and the right to have it open. Beyond the cap they wait in the backlog of the
     /// socket. May be dropped at any time; no connection is lost.
-    pub(super) async fn next(&mut self) -> (TcpStream, OwnedSemaphorePermit) {
+    pub(super) async fn next(&mut self) -> (L::Stream, OwnedSemaphorePermit) {
         loop {
             if let Some(resume) = self.resume {
                 sleep_until(resume).await;

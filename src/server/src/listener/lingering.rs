@@ -11,7 +11,6 @@ use std::task::{Context, Poll, ready};
 
 use ploinky_contract::limits::LINGER;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::time::{Sleep, sleep};
 
 /// Bytes thrown away at once.
@@ -19,21 +18,21 @@ const SCRATCH_BYTES: usize = 8 * 1024;
 
 /// The stream of one connection.
 #[derive(Debug)]
-pub(super) struct Lingering {
-    stream: TcpStream,
+pub(super) struct Lingering<S> {
+    stream: S,
     wanted: Arc<AtomicBool>,
     /// Ends the lingering, once it has begun.
     limit: Option<Pin<Box<Sleep>>>,
 }
 
-impl Lingering {
+impl<S> Lingering<S> {
     /// Lingers at the end if `wanted` says so then.
-    pub(super) fn new(stream: TcpStream, wanted: Arc<AtomicBool>) -> Self {
+    pub(super) fn new(stream: S, wanted: Arc<AtomicBool>) -> Self {
         Self { stream, wanted, limit: None }
     }
 }
 
-impl AsyncRead for Lingering {
+impl<S: AsyncRead + Unpin> AsyncRead for Lingering<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -43,7 +42,7 @@ impl AsyncRead for Lingering {
     }
 }
 
-impl AsyncWrite for Lingering {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Lingering<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,

@@ -11,6 +11,7 @@ use ploinky_queue::{
 };
 use tokio::sync::Notify;
 
+use super::file_queue::Hints;
 use super::ticket::Ticket;
 use super::waiters::{Due, Told, Waiters};
 use crate::byte_budget::ByteBudget;
@@ -24,8 +25,10 @@ const ROOM_IS_KNOWN: Duration = Duration::from_secs(1);
 pub(crate) struct AgentQueue {
     agent: AgentId,
     place: (u64, u64),
-    producer: Producer,
+    producer: Arc<Producer>,
     waiters: Mutex<Waiters>,
+    /// Who waits for kept tasks: their hints come by the same watch.
+    hints: Hints,
     room: Mutex<Room>,
     /// For results that are not small.
     results: ByteBudget,
@@ -71,7 +74,7 @@ impl AgentQueue {
     pub(crate) fn new(
         agent: AgentId,
         place: (u64, u64),
-        producer: Producer,
+        producer: Arc<Producer>,
         results: ByteBudget,
     ) -> Self {
         Self {
@@ -79,6 +82,7 @@ impl AgentQueue {
             place,
             producer,
             waiters: Mutex::default(),
+            hints: Hints::default(),
             room: Mutex::new(Room { asked_ns: None, is_there: true }),
             results,
             parked: AtomicBool::new(true),
@@ -98,8 +102,13 @@ impl AgentQueue {
     }
 
     /// The directories.
-    pub(crate) fn producer(&self) -> &Producer {
+    pub(crate) fn producer(&self) -> &Arc<Producer> {
         &self.producer
+    }
+
+    /// Who waits for kept tasks.
+    pub(super) fn hints(&self) -> &Hints {
+        &self.hints
     }
 
     /// Lets the watch end when the last task has ended.
@@ -355,7 +364,7 @@ mod tests {
             let place = producer.place().unwrap();
             let domain = "a".parse().unwrap();
             let agent = AgentId::new(&domain, &"/a".parse().unwrap()).unwrap();
-            let queue = Arc::new(AgentQueue::new(agent, place, producer, budget.clone()));
+            let queue = Arc::new(AgentQueue::new(agent, place, Arc::new(producer), budget.clone()));
             Self { directory, queue }
         }
 

@@ -41,9 +41,11 @@ pub(crate) async fn watch(queue: Arc<AgentQueue>, results: ResultWatch) {
         let ended = tokio::select! {
             is_complete = read_hints(hints.as_mut(), &mut named) => {
                 if is_complete {
+                    queue.hints().tell(&named);
                     queue.look_for(named.drain(..)).await
                 } else {
                     named.clear();
+                    queue.hints().tell_all();
                     queue.look_for_all().await
                 }
             }

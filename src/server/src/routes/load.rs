@@ -6,16 +6,17 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use ploinky_contract::limits::{CONFIG_MAX_BYTES, MANIFEST_MAX_BYTES, SYNC_TIMEOUT_MAX};
+use ploinky_contract::limits::{CONFIG_MAX_BYTES, MANIFEST_MAX_BYTES};
 use ploinky_contract::paths::{AgentDir, StateDir};
 use ploinky_contract::{
-    AgentId, Config, ConfigError, Deployment, InvalidAgentId, Manifest, ManifestError, Service,
+    AgentId, Command, Config, ConfigError, Deployment, InvalidAgentId, Manifest, ManifestError,
+    Service,
 };
 use ploinky_queue::{OpenError, Producer, ResultWatch};
 
 use super::{Routes, Target};
 use crate::byte_budget::ByteBudget;
-use crate::orchestrator::{Agent, AgentQueue};
+use crate::orchestrator::{Agent, AgentQueue, FileQueue, Origin, Rules};
 use crate::static_files::Site;
 
 /// A new table and what it needs.
@@ -24,7 +25,7 @@ pub(crate) struct Loaded {
     /// The table.
     pub(crate) routes: Routes,
     /// Queues that the old table did not have; each needs a watch.
-    pub(crate) opened: Vec<(Arc<AgentQueue>, ResultWatch)>,
+    pub(crate) opened: Vec<(FileQueue, ResultWatch)>,
     /// Deployments that cannot be used.
     pub(crate) complaints: Vec<Complaint>,
 }
@@ -80,15 +81,23 @@ enum DeploymentError {
     Watch(#[source] io::Error),
 }
 
-/// Reads everything anew. Queues whose directory is still the same are taken over from `previous`; new ones
-/// read results as far as `results` allows.
+/// What new queues are made with.
+#[derive(Clone, Debug)]
+pub(crate) struct Making {
+    /// Who submits.
+    pub(crate) origin: Origin,
+    /// How much of results may be in memory.
+    pub(crate) results: ByteBudget,
+}
+
+/// Reads everything anew. Queues whose directory is still the same are taken over from `previous`.
 ///
 /// # Errors
 /// When `config.json` cannot be read or is refused. A host without the file has no deployments.
 pub(crate) fn load(
     state: &StateDir,
     previous: &Routes,
-    results: &ByteBudget,
+    making: &Making,
 ) -> Result<Loaded, LoadError> {
     let path = state.config();
     let config = match read_bounded(&path, CONFIG_MAX_BYTES) {
@@ -97,6 +106,7 @@ pub(crate) fn load(
         Err(source) => return Err(LoadError::Read { path, source }),
     };
     let mut loaded = Loaded { routes: Routes::empty(), opened: Vec::new(), complaints: Vec::new() };
+    loaded.routes.settings = config.settings.clone();
     for domain in &config.domains {
         // A disabled domain is known and empty, so that `localhost` does not answer in its place.
         loaded.routes.add_domain(domain.name.clone());
@@ -105,7 +115,7 @@ pub(crate) fn load(
         config.domains.iter().any(|domain| domain.name == deployment.domain && !domain.enabled)
     };
     for deployment in config.deployments.iter().filter(|d| d.enabled && !is_disabled(d)) {
-        let found = target(state, deployment, previous, results, &mut loaded.opened);
+        let found = target(state, deployment, previous, making, &mut loaded.opened);
         let target = found.unwrap_or_else(|e| {
             loaded.complaints.push(Complaint {
                 place: format!("{}{}", deployment.domain, deployment.path),
@@ -122,12 +132,24 @@ fn target(
     state: &StateDir,
     deployment: &Deployment,
     previous: &Routes,
-    results: &ByteBudget,
-    opened: &mut Vec<(Arc<AgentQueue>, ResultWatch)>,
+    making: &Making,
+    opened: &mut Vec<(FileQueue, ResultWatch)>,
 ) -> Result<Target, DeploymentError> {
-    if deployment.stopped {
-        return Ok(Target::Stopped);
+    match agent_or_site(state, deployment, previous, making, opened) {
+        Ok(Target::Agent(agent)) if deployment.stopped => Ok(Target::Stopped(Some(agent))),
+        // What does not run cannot be broken, to those who call it.
+        Ok(_) | Err(_) if deployment.stopped => Ok(Target::Stopped(None)),
+        found => found,
     }
+}
+
+fn agent_or_site(
+    state: &StateDir,
+    deployment: &Deployment,
+    previous: &Routes,
+    making: &Making,
+    opened: &mut Vec<(FileQueue, ResultWatch)>,
+) -> Result<Target, DeploymentError> {
     let directory = state.agent(&deployment.domain, &deployment.path);
     match (manifest(&directory)?.service, deployment.path.is_root()) {
         (Service::Static { directory: served }, true) => {
@@ -135,14 +157,18 @@ fn target(
         }
         (Service::Container(container), false) => {
             let id = deployment.id().map_err(DeploymentError::Id)?;
-            let queue = queue(&directory, &id, previous, results, opened)?;
-            let commands = container.commands.into_keys().collect();
-            Ok(Target::Agent(Arc::new(Agent::new(
-                id,
-                commands,
-                container.timeout.min(SYNC_TIMEOUT_MAX),
-                queue,
-            ))))
+            let queue = queue(&directory, &id, previous, making, opened)?;
+            let rules = |command: &Command| Rules {
+                run: container.timeout_of(command),
+                retry: container.retry_of(command),
+            };
+            let commands = container
+                .commands
+                .iter()
+                .map(|(name, command)| (name.clone(), rules(command)))
+                .collect();
+            let place = format!("{}{}", deployment.domain, deployment.path);
+            Ok(Target::Agent(Arc::new(Agent::new(id, place, commands, queue))))
         }
         (Service::Container(_), true) => Err(DeploymentError::ContainerAtRoot),
         (Service::Static { .. }, false) => Err(DeploymentError::FilesBelowRoot),
@@ -163,22 +189,24 @@ fn queue(
     directory: &AgentDir,
     id: &AgentId,
     previous: &Routes,
-    results: &ByteBudget,
-    opened: &mut Vec<(Arc<AgentQueue>, ResultWatch)>,
-) -> Result<Arc<AgentQueue>, DeploymentError> {
+    making: &Making,
+    opened: &mut Vec<(FileQueue, ResultWatch)>,
+) -> Result<FileQueue, DeploymentError> {
     let tasks = directory.tasks();
     let place = place_of(&tasks).map_err(DeploymentError::Stat)?;
     if let Some(known) = previous.queue_of(id)
-        && known.place() == place
+        && known.calls().place() == place
     {
-        return Ok(Arc::clone(known));
+        return Ok(known.clone());
     }
-    let producer = Producer::open(&tasks).map_err(DeploymentError::Open)?;
+    let producer = Arc::new(Producer::open(&tasks).map_err(DeploymentError::Open)?);
     // Not that of the path: it may be another directory by now.
     let place = producer.place().map_err(DeploymentError::Stat)?;
     let watch = producer.watch().map_err(DeploymentError::Watch)?;
-    let queue = Arc::new(AgentQueue::new(id.clone(), place, producer, results.clone()));
-    opened.push((Arc::clone(&queue), watch));
+    let Making { origin, results } = making.clone();
+    let calls = AgentQueue::new(id.clone(), place, Arc::clone(&producer), results.clone());
+    let queue = FileQueue::new(Arc::new(calls), producer, origin, results);
+    opened.push((queue.clone(), watch));
     Ok(queue)
 }
 

@@ -1,7 +1,9 @@
 //! A client that sends exactly the bytes it is given.
 
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{self, BufRead as _, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::time::Duration;
 
 /// Longest wait for anything.
@@ -9,7 +11,35 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// One connection.
 pub(crate) struct Client {
-    reader: BufReader<TcpStream>,
+    reader: BufReader<Wire>,
+}
+
+/// The two ways to a worker.
+enum Wire {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+impl Read for Wire {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Tcp(stream) => stream.read(buffer),
+            Self::Unix(stream) => stream.read(buffer),
+        }
+    }
+}
+
+impl Write for Wire {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Tcp(stream) => stream.write(bytes),
+            Self::Unix(stream) => stream.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// One response.
@@ -26,7 +56,15 @@ impl Client {
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_write_timeout(Some(PATIENCE)).unwrap();
         stream.set_nodelay(true).unwrap();
-        Self { reader: BufReader::new(stream) }
+        Self { reader: BufReader::new(Wire::Tcp(stream)) }
+    }
+
+    /// A connection of the admin.
+    pub(crate) fn connect_admin(socket: &Path) -> Self {
+        let stream = UnixStream::connect(socket).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_write_timeout(Some(PATIENCE)).unwrap();
+        Self { reader: BufReader::new(Wire::Unix(stream)) }
     }
 
     pub(crate) fn send(&mut self, bytes: impl AsRef<[u8]>) {
@@ -69,7 +107,10 @@ impl Client {
     }
 
     pub(crate) fn shut_down(&self) {
-        self.reader.get_ref().shutdown(Shutdown::Both).unwrap();
+        match self.reader.get_ref() {
+            Wire::Tcp(stream) => stream.shutdown(Shutdown::Both).unwrap(),
+            Wire::Unix(stream) => stream.shutdown(Shutdown::Both).unwrap(),
+        }
     }
 }
 
@@ -101,6 +142,26 @@ pub(crate) fn exchange(address: SocketAddr, request: impl AsRef<[u8]>) -> Reply 
     let mut client = Client::connect(address);
     client.send(request);
     client.reply()
+}
+
+/// One request of the admin.
+pub(crate) fn exchange_as_admin(socket: &Path, request: impl AsRef<[u8]>) -> Reply {
+    let mut client = Client::connect_admin(socket);
+    client.send(request);
+    client.reply()
+}
+
+/// The bytes of a request without a body.
+pub(crate) fn ask_text(method: &str, path: &str, headers: &str) -> String {
+    format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\n{headers}\r\n")
+}
+
+/// The bytes of a call with headers, each of which ends with a line end.
+pub(crate) fn call_with(path: &str, headers: &str, body: &str) -> String {
+    format!(
+        "POST {path} HTTP/1.1\r\nHost: localhost\r\n{headers}Content-Length: {}\r\n\r\n{body}",
+        body.len()
+    )
 }
 
 /// A request for a file.

@@ -1,13 +1,15 @@
 //! A state directory with deployments, and a worker that serves it.
 
 use std::net::{SocketAddr, TcpListener};
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use clap::Parser as _;
 use ploinky_contract::paths::{AgentDir, StateDir};
-use ploinky_server::Arguments;
+use ploinky_server::{Arguments, Inherited};
 use tempfile::TempDir;
 use tokio::sync::oneshot;
 
@@ -18,11 +20,14 @@ const QUEUE: [&str; 5] = ["requests", "urgent", "responses", "errors", "locks"];
 /// Directories of one host.
 pub(crate) struct Host {
     root: TempDir,
+    servers: AtomicUsize,
 }
 
 /// A worker on a thread.
 pub(crate) struct Server {
     pub(crate) address: SocketAddr,
+    /// Path of the socket of the admin.
+    pub(crate) admin: PathBuf,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -33,7 +38,8 @@ impl Host {
         let root = tempfile::tempdir().unwrap();
         std::fs::create_dir_all(root.path().join("state/agents")).unwrap();
         std::fs::create_dir_all(root.path().join("run/inst")).unwrap();
-        Self { root }
+        std::fs::write(root.path().join("state/task.key"), "0f".repeat(32)).unwrap();
+        Self { root, servers: AtomicUsize::new(0) }
     }
 
     /// A host with the agent `/a` (see [`crate::agent`]) on localhost, whose tasks may take `timeout_s`.
@@ -91,6 +97,12 @@ impl Host {
     pub(crate) fn start_on(&self, listener: TcpListener) -> Server {
         let address = listener.local_addr().unwrap();
         let root = self.root.path();
+        let number = self.servers.fetch_add(1, Ordering::Relaxed);
+        let admin = root.join(format!("run/admin-{number}.sock"));
+        let sockets = Inherited {
+            internet: vec![listener],
+            admin: vec![UnixListener::bind(&admin).unwrap()],
+        };
         let arguments = Arguments::parse_from([
             "ploinkyd".into(),
             "--instance=7".into(),
@@ -101,12 +113,12 @@ impl Host {
         ]);
         let (stop, stopped) = oneshot::channel();
         let thread = std::thread::spawn(move || {
-            ploinky_server::serve(&arguments, vec![listener], async {
+            ploinky_server::serve(&arguments, sockets, async {
                 stopped.await.ok();
             })
             .unwrap();
         });
-        Server { address, stop: Some(stop), thread: Some(thread) }
+        Server { address, admin, stop: Some(stop), thread: Some(thread) }
     }
 }
 

@@ -3,12 +3,16 @@
 #![expect(clippy::panic, reason = "test support")]
 #![expect(clippy::disallowed_methods, reason = "tests make files and directories of all kinds")]
 
+mod accepted;
 mod agent;
 mod client;
 mod drain;
 mod files;
 mod host;
+mod keys;
+mod listing;
 mod refusals;
 mod reload;
+mod resources;
 mod routing;
 mod tasks;

@@ -1,0 +1,249 @@
+//! The task queue of one agent in files: calls that are waited for by [`AgentQueue`], tasks that are kept here.
+//!
+//! Calls make their few system calls in line on the event loop. What may wait for the disk runs on threads for
+//! that: a client that is told of a task is told of something that is on the disk.
+
+mod backlog;
+mod committer;
+mod hints;
+mod words;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use ploinky_contract::TaskId;
+use ploinky_contract::limits::FREE_BYTES;
+use ploinky_queue::{Accepted, Producer, SubmitError};
+
+use self::backlog::BacklogGuard;
+use self::committer::Committer;
+pub(super) use self::hints::Hints;
+use super::ticket::Ticket;
+use super::{AgentQueue, Origin};
+use crate::byte_budget::ByteBudget;
+use crate::refusal::Refusal;
+use crate::task_queue::{
+    Agreement, Held, Listing, NewTask, TaskError, TaskQueue, TaskStatus, Wanted,
+};
+
+/// How long a task that is waited for goes without a hint from the kernel before it is looked at.
+const LOOK: Duration = Duration::from_secs(1);
+/// How often an id is tried again whose earlier task is being removed.
+const VACANCY_TRIES: usize = 10;
+/// Time between two tries.
+const VACANCY_PAUSE: Duration = Duration::from_millis(20);
+
+/// The queue of one agent in files. Clones are the same queue.
+#[derive(Clone, Debug)]
+pub(crate) struct FileQueue {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    calls: Arc<AgentQueue>,
+    producer: Arc<Producer>,
+    origin: Origin,
+    committer: Committer,
+    backlog: BacklogGuard,
+    /// For results that are not small.
+    results: ByteBudget,
+}
+
+/// The right to the outcome of a call.
+#[derive(Debug)]
+pub(crate) struct Call(Ticket);
+
+impl FileQueue {
+    /// The queue in the directories of `producer`, whose calls are waited for by `calls`.
+    pub(crate) fn new(
+        calls: Arc<AgentQueue>,
+        producer: Arc<Producer>,
+        origin: Origin,
+        results: ByteBudget,
+    ) -> Self {
+        let committer = Committer::new(Arc::clone(&producer));
+        let backlog = BacklogGuard::new(Arc::clone(&producer));
+        Self { shared: Arc::new(Shared { calls, producer, origin, committer, backlog, results }) }
+    }
+
+    /// Who waits for calls.
+    pub(crate) fn calls(&self) -> &Arc<AgentQueue> {
+        &self.shared.calls
+    }
+
+    /// Does `work` where waiting for the disk hurts nobody.
+    async fn on_disk<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Shared) -> Result<T, Refusal> + Send + 'static,
+    ) -> Result<T, Refusal> {
+        let shared = Arc::clone(&self.shared);
+        match tokio::task::spawn_blocking(move || work(&shared)).await {
+            Ok(done) => done,
+            Err(ended) => Err(Refusal::Queue(Box::new(ended))),
+        }
+    }
+
+    /// Accepts `request`, or finds the one of the same id and digest.
+    async fn commit(&self, request: ploinky_queue::Request) -> Result<TaskStatus, Refusal> {
+        let shared = &self.shared;
+        let id = request.id;
+        shared.backlog.check(&request.owner)?;
+        let status = words::status_of_new(&request);
+        let owner = request.owner.clone();
+        let repeatable = request.terms.digest.is_some().then(|| request.clone());
+        let mut submitted = shared.committer.commit(request).await?;
+        if let Some(request) = repeatable {
+            for _ in 0..VACANCY_TRIES {
+                match submitted {
+                    Err(SubmitError::BeingRemoved { .. }) => {
+                        tokio::time::sleep(VACANCY_PAUSE).await;
+                        submitted = shared.committer.commit(request.clone()).await?;
+                    }
+                    Ok(Accepted::Exists) => {
+                        match self.known(id, request.terms.digest.clone()).await? {
+                            Some(known) => return Ok(known),
+                            // Removed just now.
+                            None => submitted = shared.committer.commit(request.clone()).await?,
+                        }
+                    }
+                    Ok(Accepted::New) | Err(_) => break,
+                }
+            }
+        }
+        match submitted {
+            Ok(Accepted::New) => {
+                shared.backlog.add(owner);
+                Ok(status)
+            }
+            Ok(Accepted::Exists) => Err(Refusal::Submit(SubmitError::Exists { id })),
+            Err(SubmitError::NoSpace { .. }) => Err(Refusal::NoSpace),
+            Err(SubmitError::Unknown { id, source }) => {
+                Err(Refusal::OutcomeUnknown { id, source: Box::new(source) })
+            }
+            Err(error) => Err(Refusal::Submit(error)),
+        }
+    }
+
+    /// Where the task stands that was asked for with the same key.
+    async fn known(
+        &self,
+        id: TaskId,
+        digest: Option<String>,
+    ) -> Result<Option<TaskStatus>, Refusal> {
+        self.on_disk(move |shared| match shared.producer.inspect(id).map_err(trouble)? {
+            Some(inspected) if inspected.head.terms.digest != digest => Err(Refusal::KeyReused(id)),
+            inspected => Ok(inspected.map(words::status)),
+        })
+        .await
+    }
+}
+
+impl TaskQueue for FileQueue {
+    type Ticket = Call;
+
+    fn call(&self, task: NewTask) -> Result<Call, Refusal> {
+        let timeout = task.deadline;
+        let request = words::call(task, &self.shared.origin);
+        self.shared.calls.submit(&request, timeout).map(Call)
+    }
+
+    async fn submit(&self, task: NewTask, agreement: Agreement) -> Result<TaskStatus, Refusal> {
+        self.commit(words::task(task, agreement, &self.shared.origin)).await
+    }
+
+    async fn wait(&self, id: TaskId, limit: Duration) -> bool {
+        let has_ended = || self.shared.producer.has_ended(id).unwrap_or(false);
+        let hint = self.shared.calls.hints().of(id);
+        let end = Instant::now() + limit;
+        loop {
+            // Listens before it looks, so that nothing falls between.
+            let told = hint.told();
+            if has_ended() {
+                return true;
+            }
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return false;
+            }
+            tokio::time::timeout(left.min(LOOK), told).await.ok();
+        }
+    }
+
+    async fn status(&self, id: TaskId) -> Result<Option<TaskStatus>, Refusal> {
+        // One look at a name tells most queues of a host that they are not asked.
+        if let Ok(false) = self.shared.producer.has_request(id) {
+            return Ok(None);
+        }
+        self.on_disk(move |shared| match shared.producer.inspect(id) {
+            Ok(inspected) => {
+                Ok(inspected.filter(|inspected| inspected.head.terms.is_async()).map(words::status))
+            }
+            // A file that is no request is no task.
+            Err(bad) if bad.is_fault_of_agent() => Ok(None),
+            Err(error) => Err(trouble(error)),
+        })
+        .await
+    }
+
+    async fn outcome(&self, id: TaskId) -> Result<Option<Held>, Refusal> {
+        self.on_disk(move |shared| {
+            let mut share = None;
+            let collected = shared.producer.collect_durable_if(id, &mut |bytes| {
+                if FREE_BYTES < bytes {
+                    share = shared.results.take(bytes);
+                    return share.is_some();
+                }
+                true
+            });
+            let outcome = collected.map_err(trouble)?;
+            Ok(outcome.map(|outcome| Held { outcome, share }))
+        })
+        .await
+    }
+
+    async fn list(&self, wanted: &Wanted) -> Result<Listing, Refusal> {
+        let wanted = wanted.clone();
+        self.on_disk(move |shared| words::list(&shared.producer, &wanted)).await
+    }
+
+    async fn cancel(&self, id: TaskId, why: TaskError) -> Result<(), Refusal> {
+        self.on_disk(move |shared| {
+            shared.producer.cancel_durable(id, &why).map_err(trouble)?;
+            Ok(())
+        })
+        .await
+    }
+
+    async fn remove(&self, ids: Vec<TaskId>) -> Result<usize, Refusal> {
+        self.on_disk(move |shared| shared.producer.remove_all(&ids).map_err(trouble)).await
+    }
+
+    async fn repeat(&self, old: TaskId, new: TaskId) -> Result<Option<TaskStatus>, Refusal> {
+        let request =
+            self.on_disk(move |shared| shared.producer.request(old).map_err(trouble)).await?;
+        match request {
+            Some(request) => {
+                let again = words::again(request, new, &self.shared.origin);
+                self.commit(again).await.map(Some)
+            }
+            None => Ok(None),
+        }
+    }
+}
+
+impl crate::task_queue::Ticket for Call {
+    fn id(&self) -> TaskId {
+        let Self(ticket) = self;
+        ticket.id()
+    }
+
+    async fn wait(self) -> Result<Held, Refusal> {
+        let Self(ticket) = self;
+        ticket.wait().await.map(|(outcome, share)| Held { outcome, share })
+    }
+}
+
+fn trouble(error: impl std::error::Error + Send + Sync + 'static) -> Refusal {
+    Refusal::Queue(Box::new(error))
+}

@@ -1,0 +1,188 @@
+//! Tasks as documents.
+
+use std::time::{Duration, UNIX_EPOCH};
+
+use axum::body::Body;
+use axum::response::Response;
+use bytes::Bytes;
+use http::{HeaderName, StatusCode, header};
+use ploinky_contract::{ErrorDocument, FileDocument, TaskDocument, TaskId, TaskPage, TaskState};
+use ploinky_queue::code;
+use serde::Serialize;
+
+use super::{Large, json, put, put_task_id, status_of_code};
+use crate::task_queue::{Held, Outcome, TaskError, TaskStatus};
+
+const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
+
+#[derive(Serialize)]
+struct Accepted<'a> {
+    success: bool,
+    task: &'a TaskDocument,
+}
+
+/// The answer to a call whose task was accepted and has no outcome yet.
+pub(crate) fn accepted(agent: &str, status: TaskStatus, wait: Option<Duration>) -> Response {
+    let id = status.id;
+    let document = document(agent, status, None);
+    let mut response =
+        json(StatusCode::ACCEPTED, bytes_of(&Accepted { success: true, task: &document }));
+    let applied = match wait {
+        Some(wait) => format!("respond-async, wait={}", wait.as_secs()),
+        None => "respond-async".to_owned(),
+    };
+    let headers = response.headers_mut();
+    put_task_id(headers, id);
+    put(headers, header::LOCATION, &format!("/tasks/{id}"));
+    put(headers, PREFERENCE_APPLIED, &applied);
+    response
+}
+
+/// One task. `wait`: how long it was waited for its end, if that was asked for.
+pub(crate) fn task(
+    agent: &str,
+    status: TaskStatus,
+    held: Option<Held>,
+    wait: Option<Duration>,
+) -> Response {
+    let mut response = one(StatusCode::OK, agent, status, held);
+    put_wait(&mut response, wait);
+    response
+}
+
+/// One task whose end was asked for.
+pub(crate) fn ending(agent: &str, status: TaskStatus) -> Response {
+    one(StatusCode::ACCEPTED, agent, status, None)
+}
+
+/// The status and the code with which a call of a task that has ended would be answered, for the log.
+pub(crate) fn status_of_end(status: &TaskStatus) -> (u16, &str) {
+    let (code, status) = match (&status.error, status.state) {
+        (_, TaskState::Done) => ("", StatusCode::OK),
+        (Some(error), _) => (error.code.as_str(), status_of_code(&error.code)),
+        (None, TaskState::Cancelled) => (code::CANCELLED, status_of_code(code::CANCELLED)),
+        (None, _) => ("", StatusCode::INTERNAL_SERVER_ERROR),
+    };
+    (status.as_u16(), code)
+}
+
+fn one(status_code: StatusCode, agent: &str, status: TaskStatus, held: Option<Held>) -> Response {
+    let id = status.id;
+    let (outcome, share) = match held {
+        Some(Held { outcome, share }) => (Some(outcome), share),
+        None => (None, None),
+    };
+    let bytes = bytes_of(&document(agent, status, outcome));
+    let bytes = match share {
+        None => Bytes::from(bytes),
+        Some(share) => Bytes::from_owner(Large { bytes, _share: share }),
+    };
+    let mut response = json(status_code, bytes);
+    put_task_id(response.headers_mut(), id);
+    response
+}
+
+/// Some tasks, each with the agent that has it.
+pub(crate) fn task_page(tasks: Vec<(&str, TaskStatus)>, next: Option<String>) -> Response {
+    let tasks = tasks.into_iter().map(|(agent, status)| document(agent, status, None)).collect();
+    json(StatusCode::OK, bytes_of(&TaskPage { tasks, next }))
+}
+
+/// The answer to a wish that was carried out and leaves nothing to say.
+pub(crate) fn removed(id: TaskId) -> Response {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    put_task_id(response.headers_mut(), id);
+    response
+}
+
+/// The answer to a wish that removed so many tasks.
+pub(crate) fn purged(count: usize) -> Response {
+    json(StatusCode::OK, format!(r#"{{"success":true,"removed":{count}}}"#).into_bytes())
+}
+
+/// Says that the wish to wait was carried out.
+pub(crate) fn put_wait(response: &mut Response, wait: Option<Duration>) {
+    if let Some(wait) = wait {
+        put(response.headers_mut(), PREFERENCE_APPLIED, &format!("wait={}", wait.as_secs()));
+    }
+}
+
+fn document(agent: &str, status: TaskStatus, outcome: Option<Outcome>) -> TaskDocument {
+    let TaskStatus {
+        id,
+        command,
+        owner,
+        state,
+        submitted_ms,
+        started_ms,
+        ended_ms,
+        attempt,
+        attempts,
+        urgency,
+        progress,
+        error,
+    } = status;
+    let mut document = TaskDocument {
+        id,
+        agent: agent.to_owned(),
+        command,
+        owner,
+        state,
+        submitted_at: rfc3339(submitted_ms),
+        started_at: started_ms.map(rfc3339),
+        ended_at: ended_ms.map(rfc3339),
+        attempt,
+        attempts,
+        urgency,
+        progress,
+        data: None,
+        file: None,
+        error: error.map(said),
+    };
+    match outcome {
+        Some(Outcome::Done(value)) => document.data = Some(value),
+        Some(Outcome::File(file)) => {
+            document.file = Some(FileDocument {
+                location: format!("/tasks/{id}/file"),
+                name: file.name().to_owned(),
+                media_type: file.media_type().to_owned(),
+                size: file.size(),
+            });
+        }
+        Some(Outcome::Failed(error)) => document.error = Some(said(error)),
+        None => {}
+    }
+    document
+}
+
+fn said(error: TaskError) -> ErrorDocument {
+    let TaskError { message, code, details } = error;
+    ErrorDocument { message, code, details }
+}
+
+/// For people: RFC 3339 in UTC, to the millisecond. A time that no calendar has, which only a stranger's file
+/// can have, is shown as its start.
+fn rfc3339(ms: u64) -> String {
+    // The year 9999 is the last one that can be written.
+    const LAST_MS: u64 = 253_402_300_799_999;
+    let time = UNIX_EPOCH.checked_add(Duration::from_millis(ms.min(LAST_MS)));
+    humantime::format_rfc3339_millis(time.unwrap_or(UNIX_EPOCH)).to_string()
+}
+
+/// Strings, numbers and checked JSON cannot fail to serialise.
+fn bytes_of(document: &impl Serialize) -> Vec<u8> {
+    serde_json::to_vec(document).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_written_for_people() {
+        assert_eq!(rfc3339(0), "1970-01-01T00:00:00.000Z");
+        assert_eq!(rfc3339(1_700_000_000_123), "2023-11-14T22:13:20.123Z");
+        assert_eq!(rfc3339(u64::MAX), "9999-12-31T23:59:59.999Z");
+    }
+}

@@ -1,0 +1,255 @@
+//! `/tasks`: accepted tasks as resources, on every domain for the agents of that domain.
+//!
+//! Who may not see a task gets the answer of an id that does not exist.
+
+mod listing;
+mod query;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::extract::{Request, State};
+use axum::response::Response;
+use http::Method;
+use http::request::Parts;
+use ploinky_contract::{TaskId, TaskState};
+
+pub(crate) use self::query::QueryError;
+use crate::edge::{Edge, has_large_body, reader};
+use crate::guardian::{self, Caller, Head};
+use crate::journal::TaskLine;
+use crate::orchestrator::{Agent, random_id};
+use crate::refusal::Refusal;
+use crate::reply;
+use crate::task_queue::{Held, TaskError, TaskQueue as _, TaskStatus};
+
+/// Where the resources lie.
+pub(crate) const ROOT: &str = "/tasks";
+
+/// What a path below [`ROOT`] names.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Resource {
+    /// All tasks.
+    All,
+    /// One task.
+    One(TaskId),
+    /// What the call would have been answered.
+    Result(TaskId),
+    /// The place to ask for one more run.
+    Retry(TaskId),
+}
+
+/// Somebody who may ask, and what for.
+#[derive(Debug)]
+struct Asked<'a> {
+    edge: &'a Edge,
+    head: &'a Head,
+    caller: Caller,
+    /// How long the answer may be put off.
+    wait: Option<Duration>,
+    query: Option<&'a str>,
+    started: Instant,
+}
+
+/// Answers a request for tasks.
+pub(crate) async fn answer(State(edge): State<Arc<Edge>>, request: Request) -> Response {
+    let started = Instant::now();
+    let (parts, _body) = request.into_parts();
+    match respond(&edge, &parts, started).await {
+        Ok(response) => response,
+        Err(refused) => {
+            if let Some(cause) = std::error::Error::source(&refused) {
+                tracing::error!("{refused}: {}", ploinky_contract::chain(cause));
+            } else {
+                tracing::debug!(PATH = parts.uri.path(), "refused: {refused}");
+            }
+            reply::refusal(&refused, None, reader(&parts), has_large_body(&parts.headers))
+        }
+    }
+}
+
+async fn respond(edge: &Edge, parts: &Parts, started: Instant) -> Result<Response, Refusal> {
+    let head = guardian::check_head(parts)?;
+    let resource = Resource::of(parts.uri.path()).ok_or(Refusal::TaskNotFound)?;
+    let allowed = resource.methods();
+    if !allowed.split(", ").any(|method| method == parts.method.as_str()) {
+        return Err(Refusal::Method { method: parts.method.clone(), allowed });
+    }
+    let (caller, wait) = guardian::admit_to_tasks(&head, parts)?;
+    let query = parts.uri.query();
+    let asked = Asked { edge, head: &head, caller, wait, query, started };
+    match (resource, &parts.method) {
+        (Resource::All, &Method::DELETE) => listing::purge(&asked).await,
+        (Resource::All, _) => listing::list(&asked).await,
+        (Resource::One(id), &Method::DELETE) => asked.end(id).await,
+        (Resource::One(id), _) => asked.show(id).await,
+        (Resource::Result(id), _) => asked.result(id).await,
+        (Resource::Retry(id), _) => asked.repeat(id).await,
+    }
+}
+
+impl Resource {
+    fn of(path: &str) -> Option<Self> {
+        let rest = path.strip_prefix(ROOT)?;
+        if rest.is_empty() {
+            return Some(Self::All);
+        }
+        let mut segments = rest.strip_prefix('/')?.split('/');
+        let id = segments.next()?.parse().ok()?;
+        let last = segments.next();
+        if segments.next().is_some() {
+            return None;
+        }
+        match last {
+            None => Some(Self::One(id)),
+            Some("result") => Some(Self::Result(id)),
+            Some("retry") => Some(Self::Retry(id)),
+            Some(_) => None,
+        }
+    }
+
+    fn methods(self) -> &'static str {
+        match self {
+            Self::All | Self::One(_) => "GET, HEAD, DELETE",
+            Self::Result(_) => "GET, HEAD",
+            Self::Retry(_) => "POST",
+        }
+    }
+}
+
+impl Asked<'_> {
+    /// Agents whose tasks may be seen by way of this domain.
+    fn agents(&self) -> Vec<Arc<Agent>> {
+        let domain = (!self.caller.is_admin).then(|| self.head.domain());
+        self.edge.routes().agents_of(domain).cloned().collect()
+    }
+
+    /// The task, if it is there and the caller may see it.
+    async fn find(&self, id: TaskId) -> Result<(Arc<Agent>, TaskStatus), Refusal> {
+        for agent in self.agents() {
+            if let Some(status) = agent.queue().status(id).await?
+                && self.caller.may_see(&status.owner)
+            {
+                return Ok((agent, status));
+            }
+        }
+        Err(Refusal::TaskNotFound)
+    }
+
+    /// The task, once it has ended or the time to wait is over.
+    async fn find_ended(&self, id: TaskId) -> Result<(Arc<Agent>, TaskStatus), Refusal> {
+        let (agent, status) = self.find(id).await?;
+        let wait = self.wait.filter(|wait| !wait.is_zero() && !status.state.is_final());
+        let Some(wait) = wait else { return Ok((agent, status)) };
+        agent.queue().wait(id, wait).await;
+        let status = agent.queue().status(id).await?.ok_or(Refusal::TaskNotFound)?;
+        if status.state.is_final() {
+            self.log_end(&agent, &status);
+        }
+        Ok((agent, status))
+    }
+
+    async fn show(&self, id: TaskId) -> Result<Response, Refusal> {
+        query::nothing(self.query)?;
+        let (agent, status) = self.find_ended(id).await?;
+        let held = if status.state.is_final() { agent.queue().outcome(id).await? } else { None };
+        Ok(reply::task(agent.place(), status, held, self.wait))
+    }
+
+    async fn result(&self, id: TaskId) -> Result<Response, Refusal> {
+        query::nothing(self.query)?;
+        let (agent, status) = self.find_ended(id).await?;
+        if !status.state.is_final() {
+            return Err(Refusal::TaskNotEnded(status.state));
+        }
+        let Some(Held { outcome, share }) = agent.queue().outcome(id).await? else {
+            return Err(Refusal::TaskNotFound);
+        };
+        let mut response = reply::outcome(id, &outcome, share);
+        reply::put_wait(&mut response, self.wait);
+        Ok(response)
+    }
+
+    /// Ends a task that goes on; removes one that has ended.
+    async fn end(&self, id: TaskId) -> Result<Response, Refusal> {
+        query::nothing(self.query)?;
+        let (agent, status) = self.find(id).await?;
+        if status.state.is_final() {
+            agent.queue().remove(vec![id]).await?;
+            return Ok(reply::removed(id));
+        }
+        let whom = if self.caller.is_admin { "the admin" } else { "its owner" };
+        let why = TaskError::new(ploinky_queue::code::CANCELLED, format!("{whom} ended the task"));
+        agent.queue().cancel(id, why).await?;
+        let status = agent.queue().status(id).await?.ok_or(Refusal::TaskNotFound)?;
+        Ok(reply::ending(agent.place(), status))
+    }
+
+    /// Accepts a task that ended without a result once more.
+    async fn repeat(&self, id: TaskId) -> Result<Response, Refusal> {
+        query::nothing(self.query)?;
+        let (agent, status) = self.find(id).await?;
+        if !matches!(status.state, TaskState::Failed | TaskState::Cancelled | TaskState::Dead) {
+            return Err(Refusal::NotRepeatable(status.state));
+        }
+        let new = random_id().map_err(Refusal::Internal)?;
+        let Some(repeated) = agent.queue().repeat(id, new).await? else {
+            return Err(Refusal::TaskNotFound);
+        };
+        if status.state == TaskState::Dead {
+            agent.queue().remove(vec![id]).await?;
+        }
+        Ok(reply::accepted(agent.place(), repeated, None))
+    }
+
+    fn log_end(&self, agent: &Agent, status: &TaskStatus) {
+        let now = Instant::now();
+        let (http, code) = reply::status_of_end(status);
+        let line = TaskLine {
+            agent: agent.id(),
+            command: &status.command,
+            user: &status.owner,
+            id: Some(status.id),
+            status: http,
+            code,
+            duration: now.saturating_duration_since(self.started),
+            cause: None,
+        };
+        self.edge.tasks().write(&line, now);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_whole_ids_in_their_one_form_name_a_task() {
+        let id = "0123456789abcdef0123456789abcdef";
+        let path = |rest: &str| Resource::of(&format!("/tasks{rest}"));
+        for rest in [
+            "/".to_owned(),
+            "x".to_owned(),
+            "//".to_owned(),
+            format!("//{id}"),
+            format!("/{}", id.to_uppercase()),
+            format!("/{id}0"),
+            format!("/{id}%0a"),
+            format!("/{id}/"),
+            format!("/{id}/results"),
+            format!("/{id}/result/"),
+            format!("/{id}/retry/x"),
+            "/Admin".to_owned(),
+            "/*".to_owned(),
+            "/../requests".to_owned(),
+            format!("/{}", "a".repeat(10_000)),
+        ] {
+            assert_eq!(path(&rest), None, "{rest:.80}");
+        }
+        let id: TaskId = id.parse().unwrap();
+        assert_eq!(path(""), Some(Resource::All));
+        assert_eq!(path(&format!("/{id}")), Some(Resource::One(id)));
+        assert_eq!(path(&format!("/{id}/result")), Some(Resource::Result(id)));
+        assert_eq!(path(&format!("/{id}/retry")), Some(Resource::Retry(id)));
+    }
+}

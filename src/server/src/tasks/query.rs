@@ -1,0 +1,206 @@
+//! The parameters of the URL of `/tasks`, refused by name, value and rule.
+
+use std::borrow::Cow;
+
+use ploinky_contract::limits::{TASKS_PAGE_DEFAULT, TASKS_PAGE_MAX};
+use ploinky_contract::{CommandName, TaskState, UserId};
+
+use crate::task_queue::{Position, Wanted};
+
+/// Characters of a name or a value that a refusal repeats.
+const SHOWN_MAX_CHARS: usize = 100;
+/// All states, for the refusal of what is none.
+const STATES: [TaskState; 7] = [
+    TaskState::Queued,
+    TaskState::Running,
+    TaskState::Retrying,
+    TaskState::Done,
+    TaskState::Failed,
+    TaskState::Cancelled,
+    TaskState::Dead,
+];
+
+/// A parameter has a value that is not allowed.
+#[derive(Debug, Eq, PartialEq, thiserror::Error)]
+#[error("the parameter `{name}` has the value `{value}`: {rule}")]
+pub(crate) struct QueryError {
+    name: String,
+    value: String,
+    rule: String,
+}
+
+/// Which tasks of which agent a list is to have.
+#[derive(Debug, Default)]
+pub(super) struct Filter {
+    /// `domain/path`; without it all agents.
+    pub(super) agent: Option<String>,
+    /// Which tasks.
+    pub(super) wanted: Wanted,
+}
+
+/// Refuses parameters where there are none.
+pub(super) fn nothing(query: Option<&str>) -> Result<(), QueryError> {
+    match pairs(query).next() {
+        None => Ok(()),
+        Some((name, value)) => Err(refused(&name, &value, "there are no parameters here")),
+    }
+}
+
+/// The parameters of a list.
+pub(super) fn filter(query: Option<&str>) -> Result<Filter, QueryError> {
+    let mut filter = Filter::default();
+    let mut limit = None;
+    for (name, value) in pairs(query) {
+        let no = |rule: &str| refused(&name, &value, rule);
+        let is_first = match &*name {
+            "agent" => filter.agent.replace(value.clone().into_owned()).is_none(),
+            "state" => {
+                let state = state(&value).ok_or_else(|| no(&state_rule()))?;
+                filter.wanted.state.replace(state).is_none()
+            }
+            "command" => {
+                let command: CommandName =
+                    value.parse().map_err(|_shape| no("is no command name"))?;
+                filter.wanted.command.replace(command).is_none()
+            }
+            "owner" => {
+                let owner: UserId = value.parse().map_err(|_shape| no("is no user id"))?;
+                filter.wanted.owner.replace(owner).is_none()
+            }
+            "cursor" => {
+                let after = cursor(&value)
+                    .ok_or_else(|| no("is no cursor; take `next` of the page before"))?;
+                filter.wanted.after.replace(after).is_none()
+            }
+            "limit" => {
+                let number = value
+                    .parse()
+                    .ok()
+                    .filter(|number| (1..=TASKS_PAGE_MAX).contains(number))
+                    .ok_or_else(|| no(&format!("is no number from 1 to {TASKS_PAGE_MAX}")))?;
+                limit.replace(number).is_none()
+            }
+            _ => {
+                return Err(no("the parameters are agent, state, command, owner, limit, cursor"));
+            }
+        };
+        if !is_first {
+            return Err(no("the parameter must be there once"));
+        }
+    }
+    filter.wanted.limit = limit.unwrap_or(TASKS_PAGE_DEFAULT);
+    Ok(filter)
+}
+
+/// The parameters of a purge: dead tasks are removed and no others.
+pub(super) fn purge(query: Option<&str>) -> Result<Filter, QueryError> {
+    for (name, value) in pairs(query) {
+        if !matches!(&*name, "agent" | "state") {
+            return Err(refused(&name, &value, "a purge has the parameters state and agent"));
+        }
+    }
+    let mut filter = filter(query)?;
+    if filter.wanted.state != Some(TaskState::Dead) {
+        let found = filter.wanted.state.map(TaskState::as_str).unwrap_or_default();
+        return Err(refused("state", found, "only tasks in the state `dead` can be purged"));
+    }
+    filter.wanted.limit = TASKS_PAGE_MAX;
+    Ok(filter)
+}
+
+/// The text of a cursor.
+pub(super) fn cursor_of(position: Position) -> String {
+    format!("{:x}-{}", position.age_ns, position.id)
+}
+
+fn cursor(text: &str) -> Option<Position> {
+    let (age, id) = text.split_once('-')?;
+    let position = Position { age_ns: u64::from_str_radix(age, 16).ok()?, id: id.parse().ok()? };
+    (cursor_of(position) == text).then_some(position)
+}
+
+fn state(text: &str) -> Option<TaskState> {
+    STATES.into_iter().find(|state| state.as_str() == text)
+}
+
+fn state_rule() -> String {
+    format!("is none of {}", STATES.map(TaskState::as_str).join(", "))
+}
+
+fn pairs(query: Option<&str>) -> impl Iterator<Item = (Cow<'_, str>, Cow<'_, str>)> {
+    form_urlencoded::parse(query.unwrap_or_default().as_bytes())
+}
+
+fn refused(name: &str, value: &str, rule: &str) -> QueryError {
+    let shown = |text: &str| {
+        let mut shown: String = text.chars().take(SHOWN_MAX_CHARS).collect();
+        if shown.len() < text.len() {
+            shown.push('…');
+        }
+        shown.escape_debug().to_string()
+    };
+    QueryError { name: shown(name), value: shown(value), rule: rule.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use ploinky_contract::TaskId;
+
+    use super::*;
+
+    #[test]
+    fn wrong_parameters_are_refused_by_name_value_and_rule() {
+        let long = "x".repeat(1000);
+        for (query, name, value, rule) in [
+            ("x=1", "x", "1", "the parameters are agent, state"),
+            ("State=dead", "State", "dead", "the parameters are agent, state"),
+            ("state=", "state", "", "is none of queued, running, retrying, done"),
+            ("state=DONE", "state", "DONE", "is none of queued"),
+            ("command=a/b", "command", "a/b", "is no command name"),
+            ("owner=a%20b", "owner", "a b", "is no user id"),
+            ("limit=0", "limit", "0", "from 1 to 1000"),
+            ("limit=1001", "limit", "1001", "from 1 to 1000"),
+            ("limit=-1", "limit", "-1", "from 1 to 1000"),
+            ("limit=1&limit=1", "limit", "1", "must be there once"),
+            ("agent=a&agent=a", "agent", "a", "must be there once"),
+            ("cursor=1", "cursor", "1", "is no cursor"),
+            ("cursor=0x1-0123456789abcdef0123456789abcdef", "cursor", "0x1-0", "is no cursor"),
+            ("cursor=%2B1-0123456789abcdef0123456789abcdef", "cursor", "+1-0", "is no cursor"),
+            ("state=%00", "state", "\\0", "is none of"),
+            (&format!("state={long}"), "state", "xxx", "…`: is none of"),
+        ] {
+            let said = filter(Some(query)).expect_err(query).to_string();
+            let start = format!("the parameter `{name}` has the value `{value}");
+            assert!(said.starts_with(&start) && said.contains(rule), "{said}");
+            assert!(said.len() < 400, "{said}");
+        }
+        for (query, rule) in [
+            (None, "only tasks in the state `dead`"),
+            (Some("state=done"), "only tasks in the state `dead`"),
+            (Some("agent=localhost/a"), "only tasks in the state `dead`"),
+            (Some("state=dead&owner=a"), "a purge has the parameters"),
+            (Some("state=dead&limit=1"), "a purge has the parameters"),
+        ] {
+            let said = purge(query).expect_err("refused").to_string();
+            assert!(said.contains(rule), "{said}");
+        }
+        assert!(nothing(Some("a")).is_err() && nothing(Some("")).is_ok() && nothing(None).is_ok());
+    }
+
+    #[test]
+    fn a_list_is_described_by_its_parameters() {
+        let position = Position { age_ns: 0x1f, id: TaskId::from_random([7; 16]) };
+        let text = format!(
+            "agent=localhost%2Fa&state=retrying&command=ns.a&owner=InternetUser&limit=7&cursor={}",
+            cursor_of(position)
+        );
+        let Filter { agent, wanted } = filter(Some(&text)).unwrap();
+        assert_eq!(agent.as_deref(), Some("localhost/a"));
+        let Wanted { state, command, owner, after, limit } = wanted;
+        assert_eq!((state, after, limit), (Some(TaskState::Retrying), Some(position), 7));
+        assert_eq!(command.unwrap().as_str(), "ns.a");
+        assert_eq!(owner, Some(UserId::internet_user()));
+        assert_eq!(filter(None).unwrap().wanted.limit, TASKS_PAGE_DEFAULT);
+        assert!(purge(Some("state=dead&agent=localhost/a")).is_ok());
+    }
+}
