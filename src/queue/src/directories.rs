@@ -140,6 +140,18 @@ impl Directories {
         }
     }
 
+    /// Whether somebody holds the lock of a task.
+    ///
+    /// # Errors
+    /// When it cannot be told.
+    pub(crate) fn is_locked(&self, id: TaskId) -> io::Result<bool> {
+        match openat(&self.locks, id.as_str(), DIRECTORY | OFlags::RDONLY, Mode::empty()) {
+            Ok(lock) => Ok(!try_lock(&lock)?),
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => Ok(false),
+            Err(e) => Err(e.into()),
+        }
+    }
+
     /// Whether the task has an outcome: something is at its name in `responses` or `errors`.
     pub(crate) fn has_outcome(&self, id: TaskId) -> io::Result<bool> {
         Ok(exists(&self.responses, id)? || exists(&self.errors, id)?)

@@ -73,7 +73,6 @@ impl Consumer {
         }
         let head = match read_head(&self.directories.requests, id) {
             Ok(Some((head, _about))) => head,
-            Ok(None) => return Ok(None),
             Err(BadResult::Record(_)) => {
                 return Ok(Some(Waiting {
                     id,
@@ -86,7 +85,7 @@ impl Consumer {
                     attempts: 1,
                 }));
             }
-            Err(_) => return Ok(None),
+            Ok(None) | Err(_) => return Ok(None),
         };
         let note = if head.terms.is_retried() {
             read_note(&self.directories.locks, id).unwrap_or_default()

@@ -101,7 +101,7 @@ impl Producer {
     }
 
     /// The same; who tells an end to a client has to make it durable before.
-    pub(super) fn inspect_unsynced(&self, id: TaskId) -> Result<Option<Inspected>, BadResult> {
+    pub(crate) fn inspect_unsynced(&self, id: TaskId) -> Result<Option<Inspected>, BadResult> {
         let Directories { requests, locks, .. } = &self.directories;
         // The request before the outcome: they are removed in this order, so a task that is gone by now is not
         // taken for one that waits.
@@ -213,10 +213,7 @@ fn about(directory: &std::os::fd::OwnedFd, name: &str) -> io::Result<Option<Stat
 
 fn mtime_ms(about: &Stat) -> u64 {
     let seconds = u64::try_from(about.st_mtime).unwrap_or(0);
-    #[expect(
-        clippy::unnecessary_fallible_conversions,
-        reason = "its type depends on the architecture"
-    )]
+    #[expect(clippy::useless_conversion, reason = "its type depends on the architecture")]
     let nanoseconds = u64::try_from(about.st_mtime_nsec).unwrap_or(0);
     seconds.saturating_mul(1000).saturating_add(nanoseconds / 1_000_000)
 }

@@ -125,10 +125,7 @@ impl Filter {
 
 fn mtime_ns(about: &Stat) -> u64 {
     let seconds = u64::try_from(about.st_mtime).unwrap_or(0);
-    #[expect(
-        clippy::unnecessary_fallible_conversions,
-        reason = "its type depends on the architecture"
-    )]
+    #[expect(clippy::useless_conversion, reason = "its type depends on the architecture")]
     let nanoseconds = u64::try_from(about.st_mtime_nsec).unwrap_or(0);
     seconds.saturating_mul(1_000_000_000).saturating_add(nanoseconds)
 }

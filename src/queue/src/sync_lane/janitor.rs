@@ -33,6 +33,7 @@ pub fn sweep_sync(
         let done = match name {
             Name::Task(id) => sweep_task(directories, id, boot_id, is_alive, &mut swept),
             Name::Staged(name) => remove_staged(&directories.requests, &name, &mut swept),
+            Name::OfTask(..) => Ok(()),
         };
         all = all.and(done);
     }
@@ -93,6 +94,7 @@ fn sweep_strays(
         let done = match name {
             Name::Task(id) => remove_stray(&directories.requests, directory, id, false, swept),
             Name::Staged(name) => remove_staged(directory, &name, swept),
+            Name::OfTask(..) => Ok(()),
         };
         all = all.and(done);
     }
