@@ -11,7 +11,7 @@ struct Row {
     never: &'static [&'static str],
 }
 
-const TABLE: [Row; 9] = [
+const TABLE: [Row; 10] = [
     Row { krate: "ploinky-contract", may_use: &[], never: &["tokio", "zbus", "axum", "rustix"] },
     Row { krate: "ploinky-control", may_use: &["ploinky-contract"], never: &["axum", "hyper"] },
     Row { krate: "ploinky-journal", may_use: &[], never: &["tokio", "zbus", "axum"] },
@@ -41,6 +41,7 @@ const TABLE: [Row; 9] = [
         may_use: &["ploinky-contract", "ploinky-queue"],
         never: &["tokio", "zbus", "axum"],
     },
+    Row { krate: "ploinky-model", may_use: &[], never: &["tokio", "rustix"] },
 ];
 
 fn tree(krate: &str) -> BTreeSet<String> {
