@@ -1,5 +1,7 @@
 //! The protocol holds in every order of steps, and without any of its rules it does not.
 
+#![expect(clippy::print_stdout, reason = "how much was checked is part of the answer")]
+
 mod durable;
 mod sync_lane;
 
@@ -19,7 +21,7 @@ where
         checker.state_count(),
         checker.max_depth(),
     );
-    if 0 < broken(&checker).len() {
+    if !broken(&checker).is_empty() {
         // A short history tells more.
         let first = HasDiscoveries::AnyFailures;
         model.checker().finish_when(first).spawn_bfs().join().assert_properties();

@@ -14,7 +14,8 @@ fn a_task_of_the_lane_in_memory_runs_at_most_once() {
 
 #[test]
 fn without_any_rule_of_the_lane_in_memory_a_task_runs_twice() {
-    let off: [(&str, fn(&mut SyncRules)); 5] = [
+    type Off = (&'static str, fn(&mut SyncRules));
+    let off: [Off; 5] = [
         ("slot_before_open", |rules| rules.slot_before_open = false),
         ("result_before_request", |rules| rules.result_before_request = false),
         ("request_removed_first", |rules| rules.request_removed_first = false),
