@@ -63,7 +63,12 @@ impl Producer {
     /// # Errors
     /// When the file system does not tell.
     pub fn has_room(&self) -> io::Result<bool> {
-        has_free_percent(&self.directories.requests, FREE_SPACE_FLOOR_PERCENT)
+        let about = fstatvfs(&self.directories.requests)?;
+        let is_above = |free: u64, all: u64| {
+            all == 0
+                || u128::from(all) * u128::from(FREE_SPACE_FLOOR_PERCENT) <= u128::from(free) * 100
+        };
+        Ok(is_above(about.f_bavail, about.f_blocks) && is_above(about.f_favail, about.f_files))
     }
 
     /// Whether the agent serves its queue.
@@ -78,15 +83,6 @@ impl Producer {
     pub fn watch(&self) -> io::Result<ResultWatch> {
         ResultWatch::on(&[&self.directories.responses, &self.directories.errors])
     }
-}
-
-/// Whether at least `percent` of the blocks and of the inodes are free where `directory` lies.
-pub(crate) fn has_free_percent(directory: &std::os::fd::OwnedFd, percent: u64) -> io::Result<bool> {
-    let about = fstatvfs(directory)?;
-    let is_above = |free: u64, all: u64| {
-        all == 0 || u128::from(all) * u128::from(percent) <= u128::from(free) * 100
-    };
-    Ok(is_above(about.f_bavail, about.f_blocks) && is_above(about.f_favail, about.f_files))
 }
 
 #[cfg(test)]

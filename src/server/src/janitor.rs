@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use ploinky_contract::chain;
 use ploinky_contract::limits::{JANITOR_ENTRIES, JANITOR_INTERVAL};
-use ploinky_queue::{InstanceLock, Submitter, instance_is_alive, sweep};
+use ploinky_queue::{InstanceLock, Submitter, Swept, instance_is_alive, sweep, sweep_sync};
 use tokio::time::sleep;
 
 use crate::orchestrator::{AgentQueue, Origin};
@@ -76,7 +76,18 @@ fn sweep_one(queue: &AgentQueue, origin: &Origin, instances: &Path) {
     let is_alive = |submitter: &Submitter| {
         *submitter == origin.submitter || instance_is_alive(instances, &submitter.invocation)
     };
-    match sweep(queue.producer(), &origin.boot_id, &is_alive, JANITOR_ENTRIES) {
+    let disk = sweep(queue.lanes().disk(), &origin.boot_id, &is_alive, JANITOR_ENTRIES);
+    let memory = queue
+        .lanes()
+        .memory()
+        .map(|lane| sweep_sync(lane, &origin.boot_id, &is_alive, JANITOR_ENTRIES));
+    for swept in std::iter::once(disk).chain(memory) {
+        tell(queue, swept);
+    }
+}
+
+fn tell(queue: &AgentQueue, swept: io::Result<Swept>) {
+    match swept {
         Ok(swept) if 0 < swept.tasks + swept.asked + swept.strays => tracing::info!(
             AGENT = %queue.agent(),
             "swept the queue: {} tasks removed, {} asked to end, {} stray files removed",

@@ -5,6 +5,7 @@
 
 mod agent_queue;
 mod file_queue;
+mod lanes;
 mod ticket;
 mod waiters;
 mod watch;
@@ -20,6 +21,7 @@ use serde_json::value::RawValue;
 
 pub(crate) use self::agent_queue::AgentQueue;
 pub(crate) use self::file_queue::{Call, FileQueue};
+pub(crate) use self::lanes::{Lanes, Places};
 pub(crate) use self::watch::watch;
 use crate::guardian::Admitted;
 use crate::refusal::Refusal;

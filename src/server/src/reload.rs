@@ -9,7 +9,7 @@ use std::time::Duration;
 use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
 use ploinky_contract::chain;
 use ploinky_contract::limits::{CONFIG_CHECK, RESULTS_MAX_BYTES};
-use ploinky_contract::paths::StateDir;
+use ploinky_contract::paths::{RuntimeDir, StateDir};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
@@ -64,7 +64,12 @@ impl Table {
 
 impl Reloader {
     /// Loads the table for the first time. A configuration that is refused leaves it empty.
-    pub(crate) async fn start(state: StateDir, origin: Origin, table: Table) -> Self {
+    pub(crate) async fn start(
+        state: StateDir,
+        runtime: RuntimeDir,
+        origin: Origin,
+        table: Table,
+    ) -> Self {
         let hints = match hints(state.root(), Arc::clone(&table.hint)) {
             Ok(hints) => Some(hints),
             Err(error) => {
@@ -78,7 +83,7 @@ impl Reloader {
             watches: JoinSet::new(),
             seen: None,
             complaints: Vec::new(),
-            making: Making { origin, results: ByteBudget::new(RESULTS_MAX_BYTES) },
+            making: Making { origin, runtime, results: ByteBudget::new(RESULTS_MAX_BYTES) },
             refused: None,
             _hints: hints,
         };
@@ -99,6 +104,7 @@ impl Reloader {
             };
             if is_hinted
                 || self.table.routes().has_broken()
+                || self.table.routes().has_other_lanes()
                 || self.seen != fingerprint(&self.state.config())
             {
                 self.reload().await;
@@ -204,9 +210,10 @@ mod tests {
         let state = StateDir::new(root.path());
         // A directory opens, but does not read.
         std::fs::create_dir(state.config()).unwrap();
+        let runtime = RuntimeDir::new(root.path());
         let submitter = Submitter { instance: 1, invocation: "0".repeat(32) };
         let origin = Origin { boot_id: "0".repeat(32), submitter };
-        let mut reloader = Reloader::start(state.clone(), origin, Table::default()).await;
+        let mut reloader = Reloader::start(state.clone(), runtime, origin, Table::default()).await;
         assert_ne!(reloader.seen, fingerprint(&state.config()));
         std::fs::remove_dir(state.config()).unwrap();
         File::create(state.config()).and_then(|mut file| file.write_all(b"{")).unwrap();

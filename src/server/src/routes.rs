@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use ploinky_contract::{AgentId, DeployPath, Domain, InvalidDeployPath, Settings};
 
-pub(crate) use self::load::{Complaint, LoadError, Loaded, Making, load};
+pub(crate) use self::load::{Complaint, LoadError, Loaded, Making, WantedLane, load};
 use crate::orchestrator::{Agent, FileQueue};
 use crate::static_files::Site;
 
@@ -18,6 +18,8 @@ pub(crate) struct Routes {
     domains: Option<HashMap<Domain, Paths>>,
     /// What the admin set for the whole host.
     settings: Settings,
+    /// Queues in memory of its agents.
+    lanes: Vec<WantedLane>,
 }
 
 /// What one domain answers. A disabled domain answers nothing.
@@ -43,7 +45,7 @@ pub(crate) enum Target {
 impl Routes {
     /// A table without places.
     fn empty() -> Self {
-        Self { domains: Some(HashMap::new()), settings: Settings::default() }
+        Self { domains: Some(HashMap::new()), settings: Settings::default(), lanes: Vec::new() }
     }
 
     /// What answers `path`, as it stands in the URL, of `domain`. `None`: nothing is deployed there.
@@ -75,6 +77,15 @@ impl Routes {
     /// Whether some deployment cannot be used, but may be soon.
     pub(crate) fn has_broken(&self) -> bool {
         self.domains.is_none() || self.targets().any(|target| matches!(target, Target::Broken))
+    }
+
+    /// Whether some agent has another queue in memory than is in use, or has one by now.
+    pub(crate) fn has_other_lanes(&self) -> bool {
+        self.lanes.iter().any(WantedLane::has_changed)
+    }
+
+    fn want_lane(&mut self, lane: WantedLane) {
+        self.lanes.push(lane);
     }
 
     fn queue_of(&self, id: &AgentId) -> Option<&FileQueue> {

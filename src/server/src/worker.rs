@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use ploinky_contract::limits::TASK_LINES_SUMMARY;
-use ploinky_contract::paths::StateDir;
+use ploinky_contract::paths::{RuntimeDir, StateDir};
 use ploinky_queue::{InstanceLock, InvalidBootId, Submitter, boot_id, parse_boot_id};
 use tokio::runtime::Builder;
 use tokio::sync::oneshot;
@@ -80,7 +80,7 @@ pub fn serve(
         .map_err(StartError::Runtime)?;
     event_loop.block_on(async {
         let doors = Doors::new(sockets).map_err(StartError::Sockets)?;
-        run(StateDir::new(state), origin, instances, doors, stop).await;
+        run(StateDir::new(state), RuntimeDir::new(runtime), origin, doors, stop).await;
         Ok(())
     })?;
     // Without the file this process counts as dead, which it is now.
@@ -91,15 +91,16 @@ pub fn serve(
 
 async fn run(
     state: StateDir,
+    runtime: RuntimeDir,
     origin: Origin,
-    instances: PathBuf,
     doors: Doors,
     stop: impl Future<Output = ()>,
 ) {
     let table = Table::default();
     let (instance, key) = (origin.submitter.instance, TaskKey::new(&state));
     let edge = Arc::new(Edge::new(table.clone(), instance, key, Instant::now()));
-    let reloader = Reloader::start(state, origin.clone(), table.clone()).await;
+    let instances = runtime.instances();
+    let reloader = Reloader::start(state, runtime, origin.clone(), table.clone()).await;
     // The queues must be watched as long as requests wait.
     let (end, ended) = oneshot::channel::<()>();
     let reloading = tokio::spawn(reloader.run(async move {

@@ -6,23 +6,29 @@ use std::path::Path;
 
 use ploinky_contract::TaskId;
 use ploinky_contract::limits::{RESULT_MAX_BYTES, WORKERS_MAX};
-use rustix::fs::{AtFlags, Mode, OFlags, fchmod, fstat, mkdirat, mkfifoat, openat, unlinkat};
+use rustix::fs::{
+    AtFlags, Mode, OFlags, fchmod, fstat, fstatvfs, mkdirat, mkfifoat, openat, unlinkat,
+};
 use rustix::io::Errno;
 
 use super::claims::{Seen, look_for};
 use super::directories::SyncDirectories;
-use crate::directories::{exists, unless_absent};
+use crate::directories::{Directories, exists, unless_absent};
 use crate::lock::runner_is_alive_in;
-use crate::producer::{FILE_MODE, has_free_percent, is_no_space, remove_result};
+use crate::producer::{FILE_MODE, is_no_space, remove_result};
 use crate::publish::{Recorded, publish};
 use crate::read_result::{BadResult, read_if};
 use crate::watch::ResultWatch;
-use crate::{Cancel, OpenError, Outcome, Request, SubmitError};
+use crate::{Cancel, OpenError, Outcome, Producer, Request, SubmitError};
 
 /// Bytes of a request that the lane takes; longer ones go through the disk, memory is shared by all agents.
 pub const SYNC_REQUEST_MAX_BYTES: usize = 256 * 1024;
-/// Share of free memory of the lane's file system, in percent, below which it takes no task: results need room.
+/// Share of the lane's file system, in percent, that is kept free for results, unless the next two are less.
 const FREE_FLOOR_PERCENT: u64 = 25;
+/// Bytes that are room enough for results: 128 of the longest ones.
+const FREE_ENOUGH_BYTES: u64 = 1 << 30;
+/// Inodes that are.
+const FREE_ENOUGH_INODES: u64 = 65_536;
 /// Of `responses/<n>`: the agent makes records and removes only its own. The kernel adds the set-group-id bit
 /// of the parent, which a service under `RestrictSUIDSGID=` may not name.
 const RESPONSES_MODE: Mode = Mode::from_raw_mode(0o1770);
@@ -89,7 +95,14 @@ impl SyncProducer {
     /// # Errors
     /// When the file system does not tell.
     pub fn has_room(&self) -> io::Result<bool> {
-        has_free_percent(&self.directories.requests, FREE_FLOOR_PERCENT)
+        let about = fstatvfs(&self.directories.requests)?;
+        let is_enough = |free: u64, all: u64, enough: u64| {
+            let floor = (u128::from(all) * u128::from(FREE_FLOOR_PERCENT) / 100).min(enough.into());
+            floor <= u128::from(free)
+        };
+        let blocks = FREE_ENOUGH_BYTES / about.f_frsize.max(1);
+        Ok(is_enough(about.f_bavail, about.f_blocks, blocks)
+            && is_enough(about.f_favail, about.f_files, FREE_ENOUGH_INODES))
     }
 
     /// The outcome of a task that this worker submitted, or `None` if it has none yet. The files stay; call
@@ -197,6 +210,15 @@ impl SyncProducer {
     pub fn watch(&self) -> io::Result<ResultWatch> {
         ResultWatch::on(&[&self.responses])
     }
+
+    /// The same watch also on the results of the durable queue of the agent: one instance for both.
+    ///
+    /// # Errors
+    /// When the kernel gives no more watches.
+    pub fn watch_with(&self, durable: &Producer) -> io::Result<ResultWatch> {
+        let Directories { responses, errors, .. } = &durable.directories;
+        ResultWatch::on(&[responses, errors, &self.responses])
+    }
 }
 
 impl SyncDirectories {
@@ -254,6 +276,32 @@ mod tests {
         long.params.push(raw(&format!("\"{}\"", "x".repeat(SYNC_REQUEST_MAX_BYTES))));
         assert!(matches!(lane.producer.submit(&long), Err(SubmitError::TooLong { .. })));
         assert_eq!(lane.names("requests"), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_lane_that_is_nearly_full_takes_no_task() {
+        let directory = tempfile::tempdir().unwrap();
+        let flags = rustix::mount::MountFlags::empty();
+        let (at, options) = (directory.path(), c"size=1m,nr_inodes=100");
+        if rustix::mount::mount("tmpfs", at, "tmpfs", flags, options).is_err() {
+            eprintln!("skipped: no permission to mount");
+            return;
+        }
+        let lane = Lane::within(directory);
+        let has_room = lane.producer.has_room().unwrap();
+        let fill = |bytes| {
+            let file = std::fs::File::create(lane.path("locks", "litter")).unwrap();
+            rustix::io::pwrite(&file, &vec![1; bytes], 0).unwrap();
+            lane.producer.has_room().unwrap()
+        };
+        let found = (has_room, fill(700 * 1024), fill(800 * 1024));
+        for number in 0..80 {
+            std::fs::create_dir(lane.path("locks", &format!("{number}"))).ok();
+        }
+        std::fs::remove_file(lane.path("locks", "litter")).unwrap();
+        let found = (found, lane.producer.has_room().unwrap());
+        rustix::mount::unmount(lane.path("", ""), rustix::mount::UnmountFlags::DETACH).unwrap();
+        assert_eq!(found, ((true, true, false), false));
     }
 
     #[test]

@@ -20,7 +20,10 @@ pub(crate) struct Lane {
 
 impl Lane {
     pub(crate) fn new() -> Self {
-        let directory = tempfile::tempdir().unwrap();
+        Self::within(tempfile::tempdir().unwrap())
+    }
+
+    pub(crate) fn within(directory: TempDir) -> Self {
         for name in ["requests", "urgent", "streams", "responses", "locks"] {
             std::fs::create_dir(directory.path().join(name)).unwrap();
         }

@@ -6,30 +6,25 @@ use std::time::Duration;
 
 use ploinky_contract::limits::{FREE_BYTES, RESULT_TURN_BYTES};
 use ploinky_contract::{AgentId, TaskId};
-use ploinky_queue::{
-    BadResult, Cancel, Producer, Request, SubmitError, TaskError, boottime_ns, code,
-};
+use ploinky_queue::{BadResult, Cancel, Request, SubmitError, TaskError, boottime_ns, code};
 use tokio::sync::Notify;
 
 use super::file_queue::Hints;
+use super::lanes::{Lane, Lanes, Places};
 use super::ticket::Ticket;
 use super::waiters::{Due, Told, Waiters};
 use crate::byte_budget::ByteBudget;
 use crate::refusal::Refusal;
 
-/// How long an answer to "is there room on the disk" is good for.
-const ROOM_IS_KNOWN: Duration = Duration::from_secs(1);
-
-/// The queue of one agent. It outlives changes of the configuration as long as its directory stays.
+/// The queue of one agent. It outlives changes of the configuration as long as its directories stay.
 #[derive(Debug)]
 pub(crate) struct AgentQueue {
     agent: AgentId,
-    place: (u64, u64),
-    producer: Arc<Producer>,
+    places: Places,
+    lanes: Lanes,
     waiters: Mutex<Waiters>,
     /// Who waits for kept tasks: their hints come by the same watch.
     hints: Hints,
-    room: Mutex<Room>,
     /// For results that are not small.
     results: ByteBudget,
     /// The watch sleeps because nobody waits; the next task wakes it.
@@ -43,6 +38,7 @@ pub(crate) struct AgentQueue {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Ended {
     id: TaskId,
+    lane: Lane,
     /// Its record was collected and nobody asked to end it: then nothing else is left of it.
     is_collected: bool,
 }
@@ -62,28 +58,32 @@ impl Turn {
     }
 }
 
-#[derive(Debug)]
-struct Room {
-    asked_ns: Option<u64>,
-    is_there: bool,
+/// Since when the agent does not serve its queues, as far as that was looked at.
+#[derive(Debug, Default)]
+pub(super) struct Down {
+    disk_ns: Option<u64>,
+    memory_ns: Option<u64>,
+}
+
+impl Down {
+    fn of(&mut self, lane: Lane) -> &mut Option<u64> {
+        match lane {
+            Lane::Disk => &mut self.disk_ns,
+            Lane::Memory => &mut self.memory_ns,
+        }
+    }
 }
 
 impl AgentQueue {
-    /// The queue of `agent` in the directories of `producer`; `place` is the device and inode of `.tasks`.
-    /// Results that are not small are read as far as `results` allows.
-    pub(crate) fn new(
-        agent: AgentId,
-        place: (u64, u64),
-        producer: Arc<Producer>,
-        results: ByteBudget,
-    ) -> Self {
+    /// The queue of `agent` in `lanes`, which are at `places`. Results that are not small are read as far as
+    /// `results` allows.
+    pub(crate) fn new(agent: AgentId, places: Places, lanes: Lanes, results: ByteBudget) -> Self {
         Self {
             agent,
-            place,
-            producer,
+            places,
+            lanes,
             waiters: Mutex::default(),
             hints: Hints::default(),
-            room: Mutex::new(Room { asked_ns: None, is_there: true }),
             results,
             parked: AtomicBool::new(true),
             retired: AtomicBool::new(false),
@@ -96,14 +96,14 @@ impl AgentQueue {
         &self.agent
     }
 
-    /// Device and inode of `.tasks`.
-    pub(crate) fn place(&self) -> (u64, u64) {
-        self.place
+    /// Device and inode of its directories.
+    pub(crate) fn places(&self) -> Places {
+        self.places
     }
 
     /// The directories.
-    pub(crate) fn producer(&self) -> &Arc<Producer> {
-        &self.producer
+    pub(crate) fn lanes(&self) -> &Lanes {
+        &self.lanes
     }
 
     /// Who waits for kept tasks.
@@ -124,13 +124,22 @@ impl AgentQueue {
         timeout: Duration,
     ) -> Result<Ticket, Refusal> {
         let id = request.id;
-        if !self.has_room(request.seq) {
-            return Err(Refusal::NoSpace);
-        }
+        let bytes = request.encode();
+        let lane = self.lanes.choose(bytes.len(), request.seq).ok_or(Refusal::NoSpace)?;
         // Before the request is visible: the result may come at once.
-        let told =
-            self.waiters().add(id, request.seq, request.deadline_boot_ns).ok_or(Refusal::Busy)?;
-        if let Err(error) = self.producer.submit(request) {
+        let told = self
+            .waiters()
+            .add(id, lane, request.seq, request.deadline_boot_ns)
+            .ok_or(Refusal::Busy)?;
+        let mut submitted = self.lanes.submit(lane, request, &bytes);
+        if lane == Lane::Memory
+            && let Err(error) = &submitted
+        {
+            self.complain(id, "calls go through the disk for a moment", error);
+            self.waiters().divert(id, Lane::Disk);
+            submitted = self.lanes.submit(Lane::Disk, request, &bytes);
+        }
+        if let Err(error) = submitted {
             self.waiters().forget(id);
             return Err(match error {
                 SubmitError::NoSpace { .. } => Refusal::NoSpace,
@@ -149,15 +158,13 @@ impl AgentQueue {
 
     /// Ends a task whose request went away. Does nothing if it has ended.
     pub(super) fn abandon(&self, id: TaskId) {
-        if !self.waiters().knows(id) {
-            return;
-        }
+        let Some(lane) = self.waiters().lane_of(id) else { return };
         let why = TaskError::new(code::CANCELLED, "nobody waits for the task any more");
         self.waiters().cancel(id, boottime_ns(), None);
-        match self.producer.cancel(id, &why) {
+        match self.lanes.cancel(lane, id, &why) {
             Ok(Cancel::NeverStarted | Cancel::Finished) => {
                 self.waiters().forget(id);
-                self.clean(Ended { id, is_collected: false });
+                self.clean(Ended { id, lane, is_collected: false });
             }
             Ok(Cancel::Asked) => {}
             Err(error) => self.complain(id, "cannot cancel a task", &error),
@@ -178,11 +185,9 @@ impl AgentQueue {
 
     /// Looks for the result of a task and hands it over; if there is one, the task is to be cleaned up.
     fn look(&self, id: TaskId, turn: &mut Turn) -> Option<Ended> {
-        if !self.waiters().knows(id) {
-            return None;
-        }
+        let lane = self.waiters().lane_of(id)?;
         let mut share = None;
-        let collected = self.producer.collect_if(id, &mut |bytes| {
+        let collected = self.lanes.collect_if(lane, id, &mut |bytes| {
             if FREE_BYTES < bytes {
                 share = self.results.take(bytes);
                 if share.is_none() {
@@ -203,7 +208,7 @@ impl AgentQueue {
             Err(bad) => (Told::BadResult(bad), false),
         };
         let ended_by_itself = self.waiters().settle(id, told);
-        Some(Ended { id, is_collected: is_collected && ended_by_itself })
+        Some(Ended { id, lane, is_collected: is_collected && ended_by_itself })
     }
 
     /// Looks for all results. Used when the kernel lost hints.
@@ -213,23 +218,26 @@ impl AgentQueue {
     }
 
     /// Looks for the results that should be there by now and ends what time has ended. Gives the tasks that
-    /// are to be cleaned up. `down_since_ns` is kept by the caller from one call to the next.
-    pub(super) async fn look_for_overdue(&self, down_since_ns: &mut Option<u64>) -> Vec<Ended> {
+    /// are to be cleaned up. `down` is kept by the caller from one call to the next.
+    pub(super) async fn look_for_overdue(&self, down: &mut Down) -> Vec<Ended> {
         let now_ns = boottime_ns();
         let overdue = self.waiters().overdue(now_ns);
         if overdue.is_empty() {
             return Vec::new();
         }
-        *down_since_ns = match *down_since_ns {
-            _ if self.producer.runner_is_alive() => None,
-            known => Some(known.unwrap_or(now_ns)),
-        };
+        for lane in [Lane::Disk, Lane::Memory] {
+            if overdue.iter().any(|(_, way)| *way == lane) {
+                let since_ns = down.of(lane);
+                let is_down = !self.lanes.runner_is_alive(lane);
+                *since_ns = is_down.then(|| since_ns.unwrap_or(now_ns));
+            }
+        }
         let mut ended = Vec::new();
         let mut turn = Turn::default();
-        for id in overdue {
+        for (id, lane) in overdue {
             let one = self
                 .look(id, &mut turn)
-                .or_else(|| self.end_if_due(id, now_ns, *down_since_ns, &mut turn));
+                .or_else(|| self.end_if_due((id, lane), now_ns, *down.of(lane), &mut turn));
             ended.extend(one);
             turn.end_if_long().await;
         }
@@ -237,9 +245,8 @@ impl AgentQueue {
     }
 
     /// Removes the files of a task that has ended.
-    pub(super) fn clean(&self, Ended { id, is_collected }: Ended) {
-        let cleaned =
-            if is_collected { self.producer.clean_collected(id) } else { self.producer.clean(id) };
+    pub(super) fn clean(&self, Ended { id, lane, is_collected }: Ended) {
+        let cleaned = self.lanes.clean(lane, id, is_collected);
         if let Err(error) = cleaned {
             // The janitor tries again.
             self.complain(id, "cannot clean up a task", &error);
@@ -265,18 +272,18 @@ impl AgentQueue {
 
     fn end_if_due(
         &self,
-        id: TaskId,
+        (id, lane): (TaskId, Lane),
         now_ns: u64,
         down_since_ns: Option<u64>,
         turn: &mut Turn,
     ) -> Option<Ended> {
-        let ended = Some(Ended { id, is_collected: false });
+        let ended = Some(Ended { id, lane, is_collected: false });
         let due = self.waiters().due(id, now_ns, down_since_ns);
         let (why, told) = match due {
             Due::Patience => return None,
             Due::GiveUp => {
                 let why = TaskError::new(code::CANCELLED, "the agent did not end the task in time");
-                if let Err(error) = self.producer.give_up(id, &why) {
+                if let Err(error) = self.lanes.give_up(lane, id, &why) {
                     self.complain(id, "cannot record the end of a task", &error);
                 }
                 self.waiters().forget(id);
@@ -289,7 +296,7 @@ impl AgentQueue {
                 (TaskError::new(code::CANCELLED, "the agent was not running"), Told::AgentDown)
             }
         };
-        match self.producer.cancel(id, &why) {
+        match self.lanes.cancel(lane, id, &why) {
             Ok(Cancel::NeverStarted) => {
                 self.waiters().settle(id, told);
                 ended
@@ -314,19 +321,6 @@ impl AgentQueue {
         }
     }
 
-    fn has_room(&self, now_ns: u64) -> bool {
-        let mut room = self.room.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_known = room.asked_ns.is_some_and(|asked| {
-            u128::from(now_ns.saturating_sub(asked)) < ROOM_IS_KNOWN.as_nanos()
-        });
-        if !is_known {
-            // A file system that does not tell is tried out by the task itself.
-            let is_there = self.producer.has_room().unwrap_or(true);
-            *room = Room { asked_ns: Some(now_ns), is_there };
-        }
-        room.is_there
-    }
-
     fn waiters(&self) -> MutexGuard<'_, Waiters> {
         self.waiters.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -343,7 +337,7 @@ mod tests {
     use std::io::Write as _;
 
     use ploinky_contract::UserId;
-    use ploinky_queue::{Outcome, Submitter, Terms, boot_id};
+    use ploinky_queue::{Outcome, Producer, Submitter, Terms, boot_id};
     use serde_json::value::RawValue;
     use tempfile::TempDir;
 
@@ -360,11 +354,11 @@ mod tests {
             for name in ["requests", "urgent", "responses", "errors", "locks"] {
                 std::fs::create_dir(directory.path().join(name)).unwrap();
             }
-            let producer = Producer::open(directory.path()).unwrap();
-            let place = producer.place().unwrap();
+            let lanes = Lanes::new(Arc::new(Producer::open(directory.path()).unwrap()), None);
+            let places = lanes.places().unwrap();
             let domain = "a".parse().unwrap();
             let agent = AgentId::new(&domain, &"/a".parse().unwrap()).unwrap();
-            let queue = Arc::new(AgentQueue::new(agent, place, Arc::new(producer), budget.clone()));
+            let queue = Arc::new(AgentQueue::new(agent, places, lanes, budget.clone()));
             Self { directory, queue }
         }
 
@@ -391,7 +385,7 @@ mod tests {
         }
 
         async fn look(&self) -> usize {
-            let ended = self.queue.look_for_overdue(&mut None).await;
+            let ended = self.queue.look_for_overdue(&mut Down::default()).await;
             let count = ended.len();
             for task in ended {
                 self.queue.clean(task);

@@ -8,6 +8,7 @@ use ploinky_contract::limits::{AGENT_DOWN_GRACE, CANCEL_GRACE, IN_FLIGHT_PER_AGE
 use ploinky_queue::{BadResult, Outcome};
 use tokio::sync::oneshot;
 
+use super::lanes::Lane;
 use crate::byte_budget::ByteShare;
 
 /// What a waiting request is told.
@@ -36,6 +37,7 @@ pub(super) struct Waiters {
 
 #[derive(Debug)]
 struct Task {
+    lane: Lane,
     submitted_ns: u64,
     deadline_ns: u64,
     state: State,
@@ -67,6 +69,7 @@ impl Waiters {
     pub(super) fn add(
         &mut self,
         id: TaskId,
+        lane: Lane,
         submitted_ns: u64,
         deadline_ns: u64,
     ) -> Option<oneshot::Receiver<Told>> {
@@ -74,13 +77,21 @@ impl Waiters {
             return None;
         }
         let (sender, receiver) = oneshot::channel();
-        self.tasks.insert(id, Task { submitted_ns, deadline_ns, state: State::Waited(sender) });
+        let state = State::Waited(sender);
+        self.tasks.insert(id, Task { lane, submitted_ns, deadline_ns, state });
         Some(receiver)
     }
 
-    /// Whether the task is one of ours; names that a stranger invents are not.
-    pub(super) fn knows(&self, id: TaskId) -> bool {
-        self.tasks.contains_key(&id)
+    /// Where the task is if it is one of ours; names that a stranger invents are not.
+    pub(super) fn lane_of(&self, id: TaskId) -> Option<Lane> {
+        self.tasks.get(&id).map(|task| task.lane)
+    }
+
+    /// The task goes another way.
+    pub(super) fn divert(&mut self, id: TaskId, lane: Lane) {
+        if let Some(task) = self.tasks.get_mut(&id) {
+            task.lane = lane;
+        }
     }
 
     /// Whether no task is there.
@@ -122,14 +133,18 @@ impl Waiters {
     }
 
     /// Tasks that have waited so long that a hint may have been lost.
-    pub(super) fn overdue(&self, now_ns: u64) -> Vec<TaskId> {
+    pub(super) fn overdue(&self, now_ns: u64) -> Vec<(TaskId, Lane)> {
         let is_old = |task: &Task| ns(RESULT_POLL) <= now_ns.saturating_sub(task.submitted_ns);
-        self.tasks.iter().filter(|(_, task)| is_old(task)).map(|(id, _)| *id).collect()
+        self.tasks
+            .iter()
+            .filter(|(_, task)| is_old(task))
+            .map(|(id, task)| (*id, task.lane))
+            .collect()
     }
 
     /// What time demands for a task that has no result. `down_since_ns`: the agent is known not to run.
     pub(super) fn due(&self, id: TaskId, now_ns: u64, down_since_ns: Option<u64>) -> Due {
-        let Some(Task { submitted_ns, deadline_ns, state }) = self.tasks.get(&id) else {
+        let Some(Task { lane: _, submitted_ns, deadline_ns, state }) = self.tasks.get(&id) else {
             return Due::Patience;
         };
         match (state, down_since_ns) {
@@ -175,19 +190,19 @@ mod tests {
             TaskId::from_random(bytes)
         };
         for n in 0..IN_FLIGHT_PER_AGENT {
-            assert!(waiters.add(random(n), 0, SECOND).is_some());
+            assert!(waiters.add(random(n), Lane::Disk, 0, SECOND).is_some());
         }
-        assert!(waiters.add(random(IN_FLIGHT_PER_AGENT), 0, SECOND).is_none());
+        assert!(waiters.add(random(IN_FLIGHT_PER_AGENT), Lane::Disk, 0, SECOND).is_none());
         waiters.cancel(random(0), 0, None);
-        assert!(waiters.add(random(IN_FLIGHT_PER_AGENT), 0, SECOND).is_none());
+        assert!(waiters.add(random(IN_FLIGHT_PER_AGENT), Lane::Disk, 0, SECOND).is_none());
         waiters.forget(random(0));
-        assert!(waiters.add(random(IN_FLIGHT_PER_AGENT), 0, SECOND).is_some());
+        assert!(waiters.add(random(IN_FLIGHT_PER_AGENT), Lane::Disk, 0, SECOND).is_some());
     }
 
     #[test]
     fn time_ends_what_the_agent_does_not() {
         let mut waiters = Waiters::default();
-        let _receiver = waiters.add(id(1), 10 * SECOND, 40 * SECOND).unwrap();
+        let _receiver = waiters.add(id(1), Lane::Disk, 10 * SECOND, 40 * SECOND).unwrap();
         for (now, down_since, expected) in [
             (10, None, Due::Patience),
             (39, None, Due::Patience),
@@ -210,19 +225,19 @@ mod tests {
     #[test]
     fn only_old_tasks_are_looked_for() {
         let mut waiters = Waiters::default();
-        let _first = waiters.add(id(1), 0, SECOND).unwrap();
-        let _second = waiters.add(id(2), SECOND, 2 * SECOND).unwrap();
-        assert_eq!(waiters.overdue(SECOND), [id(1)]);
+        let _first = waiters.add(id(1), Lane::Memory, 0, SECOND).unwrap();
+        let _second = waiters.add(id(2), Lane::Disk, SECOND, 2 * SECOND).unwrap();
+        assert_eq!(waiters.overdue(SECOND), [(id(1), Lane::Memory)]);
         assert_eq!(waiters.overdue(0), []);
     }
 
     #[test]
     fn a_request_is_told_once() {
         let mut waiters = Waiters::default();
-        let mut first = waiters.add(id(1), 0, SECOND).unwrap();
+        let mut first = waiters.add(id(1), Lane::Memory, 0, SECOND).unwrap();
         waiters.cancel(id(1), 5, Some(Told::Deadline));
         assert!(!waiters.settle(id(1), Told::AgentDown));
         assert!(matches!(first.try_recv(), Ok(Told::Deadline)));
-        assert!(waiters.is_empty() && !waiters.knows(id(1)));
+        assert!(waiters.is_empty() && waiters.lane_of(id(1)).is_none());
     }
 }

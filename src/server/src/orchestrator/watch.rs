@@ -10,7 +10,7 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::time::MissedTickBehavior;
 
-use super::agent_queue::AgentQueue;
+use super::agent_queue::{AgentQueue, Down};
 
 /// The watch in the form that the event loop takes.
 struct Source(ResultWatch);
@@ -35,7 +35,7 @@ pub(crate) async fn watch(queue: Arc<AgentQueue>, results: ResultWatch) {
     let mut looks = tokio::time::interval(RESULT_POLL);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut parked = queue.park();
-    let mut down_since_ns = None;
+    let mut down = Down::default();
     let mut named = Vec::new();
     while !queue.is_over() {
         let ended = tokio::select! {
@@ -50,7 +50,7 @@ pub(crate) async fn watch(queue: Arc<AgentQueue>, results: ResultWatch) {
                 }
             }
             _ = looks.tick(), if !parked => {
-                let ended = queue.look_for_overdue(&mut down_since_ns).await;
+                let ended = queue.look_for_overdue(&mut down).await;
                 parked = queue.park();
                 ended
             }

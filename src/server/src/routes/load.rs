@@ -7,16 +7,16 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ploinky_contract::limits::{CONFIG_MAX_BYTES, MANIFEST_MAX_BYTES};
-use ploinky_contract::paths::{AgentDir, StateDir};
+use ploinky_contract::paths::{AgentDir, RuntimeDir, StateDir};
 use ploinky_contract::{
     AgentId, Command, Config, ConfigError, Deployment, InvalidAgentId, Manifest, ManifestError,
     Service,
 };
-use ploinky_queue::{OpenError, Producer, ResultWatch};
+use ploinky_queue::{OpenError, Producer, ResultWatch, SyncProducer};
 
 use super::{Routes, Target};
 use crate::byte_budget::ByteBudget;
-use crate::orchestrator::{Agent, AgentQueue, FileQueue, Origin, Rules};
+use crate::orchestrator::{Agent, AgentQueue, FileQueue, Lanes, Origin, Places, Rules};
 use crate::static_files::Site;
 
 /// A new table and what it needs.
@@ -86,11 +86,27 @@ enum DeploymentError {
 pub(crate) struct Making {
     /// Who submits.
     pub(crate) origin: Origin,
+    /// Where the queues in memory are.
+    pub(crate) runtime: RuntimeDir,
     /// How much of results may be in memory.
     pub(crate) results: ByteBudget,
 }
 
-/// Reads everything anew. Queues whose directory is still the same are taken over from `previous`.
+/// A queue in memory that an agent should have: where, and which one is in use.
+#[derive(Debug)]
+pub(crate) struct WantedLane {
+    path: PathBuf,
+    place: Option<(u64, u64)>,
+}
+
+impl WantedLane {
+    /// Whether there is another one than is in use.
+    pub(crate) fn has_changed(&self) -> bool {
+        place_of(&self.path).ok() != self.place
+    }
+}
+
+/// Reads everything anew. Queues whose directories are still the same are taken over from `previous`.
 ///
 /// # Errors
 /// When `config.json` cannot be read or is refused. A host without the file has no deployments.
@@ -115,7 +131,7 @@ pub(crate) fn load(
         config.domains.iter().any(|domain| domain.name == deployment.domain && !domain.enabled)
     };
     for deployment in config.deployments.iter().filter(|d| d.enabled && !is_disabled(d)) {
-        let found = target(state, deployment, previous, making, &mut loaded.opened);
+        let found = target(state, deployment, previous, making, &mut loaded);
         let target = found.unwrap_or_else(|e| {
             loaded.complaints.push(Complaint {
                 place: format!("{}{}", deployment.domain, deployment.path),
@@ -133,9 +149,9 @@ fn target(
     deployment: &Deployment,
     previous: &Routes,
     making: &Making,
-    opened: &mut Vec<(FileQueue, ResultWatch)>,
+    loaded: &mut Loaded,
 ) -> Result<Target, DeploymentError> {
-    match agent_or_site(state, deployment, previous, making, opened) {
+    match agent_or_site(state, deployment, previous, making, loaded) {
         Ok(Target::Agent(agent)) if deployment.stopped => Ok(Target::Stopped(Some(agent))),
         // What does not run cannot be broken, to those who call it.
         Ok(_) | Err(_) if deployment.stopped => Ok(Target::Stopped(None)),
@@ -148,7 +164,7 @@ fn agent_or_site(
     deployment: &Deployment,
     previous: &Routes,
     making: &Making,
-    opened: &mut Vec<(FileQueue, ResultWatch)>,
+    loaded: &mut Loaded,
 ) -> Result<Target, DeploymentError> {
     let directory = state.agent(&deployment.domain, &deployment.path);
     match (manifest(&directory)?.service, deployment.path.is_root()) {
@@ -157,7 +173,9 @@ fn agent_or_site(
         }
         (Service::Container(container), false) => {
             let id = deployment.id().map_err(DeploymentError::Id)?;
-            let queue = queue(&directory, &id, previous, making, opened)?;
+            // Only our own runner knows the queue in memory.
+            let lane = container.run.is_none().then(|| making.runtime.sync_of(&id));
+            let queue = queue(&directory, &id, lane, previous, making, loaded)?;
             let rules = |command: &Command| Rules {
                 run: container.timeout_of(command),
                 retry: container.retry_of(command),
@@ -188,26 +206,58 @@ fn manifest(directory: &AgentDir) -> Result<Manifest, DeploymentError> {
 fn queue(
     directory: &AgentDir,
     id: &AgentId,
+    lane: Option<PathBuf>,
     previous: &Routes,
     making: &Making,
-    opened: &mut Vec<(FileQueue, ResultWatch)>,
+    loaded: &mut Loaded,
 ) -> Result<FileQueue, DeploymentError> {
     let tasks = directory.tasks();
-    let place = place_of(&tasks).map_err(DeploymentError::Stat)?;
-    if let Some(known) = previous.queue_of(id)
-        && known.calls().place() == place
-    {
-        return Ok(known.clone());
+    let places = Places {
+        disk: place_of(&tasks).map_err(DeploymentError::Stat)?,
+        // It comes with the agent's unit, and may be missing until then.
+        memory: lane.as_deref().and_then(|lane| place_of(lane).ok()),
+    };
+    let queue = match previous.queue_of(id) {
+        Some(known) if known.calls().places() == places => known.clone(),
+        _ => {
+            let memory = lane
+                .as_deref()
+                .filter(|_| places.memory.is_some())
+                .and_then(|lane| open_lane(lane, making.origin.submitter.instance, id, loaded));
+            let disk = Arc::new(Producer::open(&tasks).map_err(DeploymentError::Open)?);
+            let lanes = Lanes::new(Arc::clone(&disk), memory);
+            // Not those of the paths: they may be other directories by now.
+            let places = lanes.places().map_err(DeploymentError::Stat)?;
+            let watch = lanes.watch().map_err(DeploymentError::Watch)?;
+            let Making { origin, runtime: _, results } = making.clone();
+            let calls = AgentQueue::new(id.clone(), places, lanes, results.clone());
+            let queue = FileQueue::new(Arc::new(calls), disk, origin, results);
+            loaded.opened.push((queue.clone(), watch));
+            queue
+        }
+    };
+    if let Some(path) = lane {
+        let place = queue.calls().places().memory;
+        loaded.routes.want_lane(WantedLane { path, place });
     }
-    let producer = Arc::new(Producer::open(&tasks).map_err(DeploymentError::Open)?);
-    // Not that of the path: it may be another directory by now.
-    let place = producer.place().map_err(DeploymentError::Stat)?;
-    let watch = producer.watch().map_err(DeploymentError::Watch)?;
-    let Making { origin, results } = making.clone();
-    let calls = AgentQueue::new(id.clone(), place, Arc::clone(&producer), results.clone());
-    let queue = FileQueue::new(Arc::new(calls), producer, origin, results);
-    opened.push((queue.clone(), watch));
     Ok(queue)
+}
+
+/// The queue in memory; without it calls go through the disk.
+fn open_lane(
+    path: &Path,
+    instance: u16,
+    id: &AgentId,
+    loaded: &mut Loaded,
+) -> Option<SyncProducer> {
+    match SyncProducer::open(path, instance) {
+        Ok(lane) => Some(lane),
+        Err(error) => {
+            let reason = ploinky_contract::chain(&error);
+            loaded.complaints.push(Complaint { place: format!("the memory of {id}"), reason });
+            None
+        }
+    }
 }
 
 /// Device and inode: whether a directory is still the one that was opened.

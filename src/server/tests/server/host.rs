@@ -54,6 +54,10 @@ impl Host {
         StateDir::new(self.root.path().join("state"))
     }
 
+    pub(crate) fn runtime(&self) -> PathBuf {
+        self.root.path().join("run")
+    }
+
     /// Replaces `config.json` at once.
     pub(crate) fn configure(&self, text: &str) {
         let staged = self.state().root().join(".config");

@@ -10,6 +10,7 @@ mod drain;
 mod files;
 mod host;
 mod keys;
+mod lane;
 mod listing;
 mod refusals;
 mod reload;
