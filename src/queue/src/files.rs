@@ -5,9 +5,9 @@ use std::io;
 use std::os::fd::OwnedFd;
 
 use ploinky_contract::TaskId;
-use ploinky_contract::limits::UPLOAD_FILES_MAX;
+use ploinky_contract::limits::{FREE_SPACE_FLOOR_PERCENT, UPLOAD_FILES_MAX};
 use rustix::fs::{
-    AtFlags, Dir, Mode, OFlags, RenameFlags, mkdirat, openat, renameat_with, unlinkat,
+    AtFlags, Dir, Mode, OFlags, RenameFlags, fstatvfs, mkdirat, openat, renameat_with, unlinkat,
 };
 use rustix::io::Errno;
 
@@ -19,34 +19,35 @@ use crate::disk::Disk;
 const DIRECTORY_MODE: Mode = Mode::from_raw_mode(0o750);
 const FILE_MODE: Mode = Mode::from_raw_mode(0o640);
 
-/// The files of an upload that the agent does not see yet. Dropped without [`StagedUpload::publish`] they are
+/// The files of an upload that the agent does not see yet. Dropped without [`StagedUpload::publish_as`] they are
 /// removed.
 #[derive(Debug)]
 pub struct StagedUpload {
     disk: Disk,
     files: OwnedFd,
-    id: TaskId,
+    upload: TaskId,
     directory: OwnedFd,
     is_published: bool,
 }
 
-/// The name under which the files of a task are gathered.
+/// The name under which the files of an upload are gathered.
 pub(crate) fn staged_name(id: TaskId) -> String {
     format!(".tmp-{id}")
 }
 
 impl Producer {
-    /// Begins an upload for the task `id`, which is not submitted yet.
+    /// Begins the upload `upload`: an id of its own, because several may come for one task that is named by a
+    /// key.
     ///
     /// # Errors
     /// When the directory cannot be made; `AlreadyExists` if there is one of this id.
-    pub fn stage_upload(&self, id: TaskId) -> io::Result<StagedUpload> {
+    pub fn stage_upload(&self, upload: TaskId) -> io::Result<StagedUpload> {
         let files = self.directories.files()?.try_clone()?;
-        let name = staged_name(id);
+        let name = staged_name(upload);
         mkdirat(&files, &name, DIRECTORY_MODE)?;
         let directory = openat(&files, &name, DIRECTORY | OFlags::RDONLY, Mode::empty())?;
         let disk = self.directories.disk.clone();
-        Ok(StagedUpload { disk, files, id, directory, is_published: false })
+        Ok(StagedUpload { disk, files, upload, directory, is_published: false })
     }
 
     /// Removes the files of a task.
@@ -85,23 +86,50 @@ impl StagedUpload {
         self.disk.sync_file(&file.into())
     }
 
-    /// Makes the files visible to the agent; with `durable` they survive a power cut from then on.
+    /// Removes the file number `number` again.
+    ///
+    /// # Errors
+    /// When it stays.
+    pub fn remove(&self, number: usize) -> io::Result<()> {
+        unless_absent(unlinkat(&self.directory, number.to_string(), AtFlags::empty()))
+    }
+
+    /// Bytes that may be written before the disk is as full as it may be; 0 if there are too few inodes.
+    ///
+    /// # Errors
+    /// When the file system does not tell.
+    pub fn room_bytes(&self) -> io::Result<u64> {
+        let about = fstatvfs(&self.directory)?;
+        let floor = |all: u64| all / 100 * FREE_SPACE_FLOOR_PERCENT;
+        if about.f_files != 0 && about.f_favail < floor(about.f_files) {
+            return Ok(0);
+        }
+        let blocks = about.f_bavail.saturating_sub(floor(about.f_blocks));
+        Ok(blocks.saturating_mul(about.f_frsize))
+    }
+
+    /// Makes the files visible to the agent as those of task `id`; with `durable` they survive a power cut from
+    /// then on. `false` if that task has files already, which stay; these are removed.
     ///
     /// # Errors
     /// Nothing of them is visible then.
-    pub fn publish(mut self, durable: bool) -> io::Result<()> {
+    pub fn publish_as(mut self, id: TaskId, durable: bool) -> io::Result<bool> {
         let Self { disk, files, .. } = &self;
         if durable {
             disk.sync_directory(&self.directory)?;
         }
-        let name = staged_name(self.id);
-        renameat_with(files, &name, files, self.id.as_str(), RenameFlags::NOREPLACE)?;
+        let name = staged_name(self.upload);
+        match renameat_with(files, &name, files, id.as_str(), RenameFlags::NOREPLACE) {
+            Ok(()) => {}
+            Err(Errno::EXIST) => return Ok(false),
+            Err(e) => return Err(e.into()),
+        }
         let synced = if durable { disk.sync_directory(files) } else { Ok(()) };
         if synced.is_err() {
-            remove_upload(files, self.id.as_str()).ok();
+            remove_upload(files, id.as_str()).ok();
         }
         self.is_published = true;
-        synced
+        synced.map(|()| true)
     }
 }
 
@@ -109,7 +137,7 @@ impl Drop for StagedUpload {
     fn drop(&mut self) {
         if !self.is_published {
             // What stays is a stray, and the janitor's.
-            remove_upload(&self.files, &staged_name(self.id)).ok();
+            remove_upload(&self.files, &staged_name(self.upload)).ok();
         }
     }
 }

@@ -9,7 +9,6 @@ mod stage;
 mod taken;
 mod writer;
 
-use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use axum::body::Body;
@@ -18,6 +17,7 @@ use ploinky_contract::limits::{
     UPLOADS_AT_ONCE,
 };
 use ploinky_contract::{CommandName, InvalidCommandName, TaskId};
+use ploinky_queue::Producer;
 use serde_json::value::RawValue;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -134,20 +134,19 @@ impl Uploads {
         Arc::clone(&self.coming).try_acquire_owned().map_err(|_none_left| UploadError::Busy)
     }
 
-    /// Takes the form in `body` for task `id`, with its files below `parent`. Fields that are not small take
+    /// Takes the form in `body` for task `id`, with its files in `queue`; `upload` is an id of its own. Fields that are not small take
     /// from `bodies` until the task is made of them.
     pub(crate) async fn receive(
         &self,
         announced: Announced,
         body: Body,
         id: TaskId,
-        place: (Arc<OwnedFd>, TaskId),
+        (queue, upload): (Arc<Producer>, TaskId),
         bodies: &ByteBudget,
         knows: &(dyn Fn(&CommandName) -> bool + Sync),
     ) -> Result<Received, UploadError> {
         let Announced { boundary, length, command, limit, is_durable, is_digested } = announced;
-        let (parent, name) = place;
-        let mut stage = Stage::make(parent, name).map_err(write_failed)?;
+        let mut stage = Stage::make(queue, upload).map_err(write_failed)?;
         let room = stage.room_bytes().map_err(write_failed)?;
         if room <= length.unwrap_or(0) {
             return Err(UploadError::Write(WriteError::NoSpace));

@@ -1,7 +1,6 @@
 //! Forms of all kinds against an empty directory.
 
-use std::fs::File;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -15,7 +14,7 @@ use super::*;
 
 const LIMIT: u64 = 1 << 20;
 
-fn id(number: u8) -> TaskId {
+pub(super) fn id(number: u8) -> TaskId {
     TaskId::from_random([number; 16])
 }
 
@@ -31,20 +30,45 @@ fn form(parts: &[(&str, &[u8])]) -> Vec<u8> {
     form
 }
 
-/// What is left in the directory of files.
-fn left(at: &Path) -> Vec<String> {
+/// An empty queue.
+pub(super) struct Queue(tempfile::TempDir);
+
+impl Queue {
+    pub(super) fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        for name in ["requests", "urgent", "responses", "errors", "locks", "files", "outputs"] {
+            std::fs::create_dir(directory.path().join(name)).unwrap();
+        }
+        Self(directory)
+    }
+
+    pub(super) fn producer(&self) -> Arc<Producer> {
+        Arc::new(Producer::open(self.0.path()).unwrap())
+    }
+
+    /// What is left in the directory of files.
+    pub(super) fn left(&self) -> Vec<String> {
+        names(&self.0.path().join("files"))
+    }
+
+    pub(super) fn file(&self, task: TaskId, name: &str) -> PathBuf {
+        self.0.path().join("files").join(task.as_str()).join(name)
+    }
+}
+
+fn names(at: &Path) -> Vec<String> {
     let entries = std::fs::read_dir(at).unwrap();
     entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
 }
 
 struct Scratch {
-    directory: tempfile::TempDir,
+    queue: Queue,
     uploads: Uploads,
 }
 
 impl Scratch {
     fn new() -> Self {
-        Self { directory: tempfile::tempdir().unwrap(), uploads: Uploads::default() }
+        Self { queue: Queue::new(), uploads: Uploads::default() }
     }
 
     async fn receive(&self, body: Body, command: Option<&str>) -> Result<Received, UploadError> {
@@ -56,10 +80,9 @@ impl Scratch {
             is_durable: true,
             is_digested: true,
         };
-        let parent = Arc::new(File::open(self.directory.path()).unwrap().into());
         let knows = |name: &CommandName| matches!(name.as_str(), "upload" | "a");
         let bodies = ByteBudget::new(1 << 20);
-        let (task, place) = (id(1), (parent, id(2)));
+        let (task, place) = (id(1), (self.queue.producer(), id(2)));
         self.uploads.receive(announced, body, task, place, &bodies, &knows).await
     }
 
@@ -74,9 +97,9 @@ impl Scratch {
     /// Files are removed on other threads; that takes no time to speak of.
     fn assert_empty(&self) {
         let mut looks = 0;
-        while !left(self.directory.path()).is_empty() {
+        while !self.queue.left().is_empty() {
             looks += 1;
-            assert!(looks < 4000, "left over: {:?}", left(self.directory.path()));
+            assert!(looks < 4000, "left over: {:?}", self.queue.left());
             std::thread::park_timeout(Duration::from_millis(5));
         }
     }
@@ -280,10 +303,10 @@ async fn files_and_fields_come_through_however_they_are_cut() {
         assert_eq!(params, [files.as_str(), r#"{"n":{"deep":[1]}}"#]);
         assert!(stage.publish(id(1), true).unwrap());
         stage.hand_over();
-        let at = scratch.directory.path().join(id(1).as_str());
-        assert!(std::fs::read(at.join("0")).unwrap() == content);
-        assert_eq!(std::fs::read(at.join("1")).unwrap(), b"");
-        assert_eq!(left(&at).len(), 2);
+        let (first, second) = (scratch.queue.file(id(1), "0"), scratch.queue.file(id(1), "1"));
+        assert!(std::fs::read(&first).unwrap() == content);
+        assert_eq!(std::fs::read(second).unwrap(), b"");
+        assert_eq!(names(first.parent().unwrap()).len(), 2);
         digests.push(digest.unwrap());
     }
     assert!(digests.iter().all(|digest| *digest == digests[0]));

@@ -80,15 +80,15 @@ impl Disk {
         }
         if let Some(file) = file {
             file.write_all(block).map_err(refused)?;
-            if step.ends_file && *is_durable {
-                file.sync_all().map_err(refused)?;
-            }
         }
         if let Some(digest) = digest {
             digest.update(block);
         }
-        if step.ends_file {
-            *file = None;
+        if step.ends_file
+            && let Some(file) = file.take()
+            && *is_durable
+        {
+            stage.sync(file).map_err(refused)?;
         }
         Ok(())
     }
