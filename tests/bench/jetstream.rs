@@ -6,7 +6,7 @@
 //! so that no library stands between: one connection and one thread per client, one message in flight each.
 //!
 //! `accept`: publish into a stream with file storage and work-queue retention, and wait for the stream's
-//! acknowledgement. `roundtrip`: two workers take messages from the stream with a pull consumer, acknowledge
+//! acknowledgement. `roundtrip`: two workers of a queue group get messages from the stream's consumer, acknowledge
 //! each, and answer to the inbox that the message names.
 #![expect(
     clippy::print_stdout,
@@ -25,7 +25,7 @@ use std::time::{Duration, Instant};
 /// Bytes of a message, as in the other floors.
 const SIZE: usize = 200;
 const STREAM: &str = r#"{"name":"TASKS","subjects":["tasks.>"],"retention":"workqueue","storage":"file","max_msgs":-1,"max_bytes":-1,"max_age":0,"num_replicas":1,"discard":"new"}"#;
-const CONSUMER: &str = r#"{"stream_name":"TASKS","config":{"durable_name":"W","ack_policy":"explicit","max_ack_pending":1000}}"#;
+const CONSUMER: &str = r#"{"stream_name":"TASKS","config":{"durable_name":"W","deliver_subject":"work","deliver_group":"workers","ack_policy":"explicit","max_ack_pending":1000}}"#;
 
 /// One connection.
 struct Client {
@@ -134,23 +134,9 @@ fn measure(
 /// Takes messages, acknowledges and answers them.
 fn work(address: &str, number: usize, stop: &AtomicBool) -> io::Result<()> {
     let mut client = Client::connect(address, format!("_INBOX.w{number}"))?;
-    let next = "$JS.API.CONSUMER.MSG.NEXT.TASKS.W";
-    let (batch, mut open) = (64, 0);
+    client.send(b"SUB work workers 3\r\n")?;
     while !stop.load(Ordering::Relaxed) {
-        if open == 0 {
-            client.publish(
-                next,
-                format!("{{\"batch\":{batch},\"expires\":1000000000}}").as_bytes(),
-            )?;
-            open = batch;
-        }
         let message = client.message()?;
-        if !message.reply.starts_with("$JS.ACK") {
-            // The end of a batch that was not filled.
-            open = 0;
-            continue;
-        }
-        open -= 1;
         let subject = String::from_utf8_lossy(&message.bytes).trim_end().to_owned();
         let mut out =
             format!("PUB {} 4\r\n+ACK\r\nPUB {subject} {SIZE}\r\n", message.reply).into_bytes();
@@ -180,10 +166,10 @@ fn main() -> io::Result<()> {
             return Err(io::Error::other(said));
         }
     }
-    let stop = Arc::new(AtomicBool::new(false));
+    let [stop, stop_workers] = [(); 2].map(|()| Arc::new(AtomicBool::new(false)));
     let workers: Vec<_> = (0..if is_round_trip { 2 } else { 0 })
         .map(|number| {
-            let (address, stop) = (address.clone(), Arc::clone(&stop));
+            let (address, stop) = (address.clone(), Arc::clone(&stop_workers));
             thread::spawn(move || work(&address, number, &stop))
         })
         .collect();
@@ -201,9 +187,9 @@ fn main() -> io::Result<()> {
         took.extend(thread.join().map_err(|_panic| io::Error::other("a client panicked"))??);
     }
     let elapsed = start.elapsed().as_secs_f64();
-    for worker in workers {
-        worker.join().map_err(|_panic| io::Error::other("a worker panicked"))?.ok();
-    }
+    // Workers wait for a message that does not come any more; the end of the program ends them.
+    stop_workers.store(true, Ordering::Relaxed);
+    drop(workers);
     took.sort_unstable();
     let median = took.get(took.len() / 2).copied().unwrap_or(0);
     println!("{:.0} {:.0}", took.len() as f64 / elapsed, median as f64 / 1000.0);
