@@ -48,12 +48,14 @@ check 'user ploinky' getent passwd ploinky
 check 'user ploinky cannot log in' no_login
 for line in '/var/lib/ploinky root:ploinky 751' '/var/lib/ploinky/agents root:root 711' \
   '/run/ploinky root:ploinky 750' '/run/ploinky/inst ploinky:ploinky 750' \
+  '/run/ploinky/sync root:root 711' '/var/lib/ploinky/callbacks ploinky:ploinky 750' \
   '/etc/containers/systemd/ploinky root:root 755' '/usr/lib/ploinky/agentcore root:root 755' \
   '/usr/lib/ploinky/agentcore/run.sh root:root 755'; do
   check "$line" owner_and_mode "${line%% *}" "${line#* }"
 done
 
-for program in /usr/lib/ploinky/ploinkyd /usr/lib/ploinky/ploinky-supervisor /usr/bin/ploinkyctl \
+for program in /usr/lib/ploinky/ploinkyd /usr/lib/ploinky/ploinky-supervisor /usr/lib/ploinky/ploinky-callback \
+  /usr/bin/ploinkyctl \
   /usr/lib/systemd/system-generators/ploinky-generator /usr/lib/ploinky/agentcore/agent-core; do
   check "$program is static" is_static "$program"
 done
@@ -62,15 +64,24 @@ check 'ploinkyctl --version' ploinkyctl --version
 check 'ploinkyctl config check' ploinkyctl config check
 
 check 'units' says_nothing systemd-analyze verify --man=no --recursive-errors=no \
-  ploinky@1.service ploinky@1.socket ploinky-supervisor.service ploinky.target ploinky-agents.slice
+  ploinky@1.service ploinky@1.socket ploinky-admin@1.socket ploinky-supervisor.service ploinky.target \
+  ploinky-agents.slice run-ploinky-sync.mount ploinky-callback.path ploinky-callback.service
 # Tenths: 0.5 and 1.5.
 check 'protection of the worker' systemd-analyze security --offline=true --threshold=5 --no-pager "$unit/ploinky@.service"
 check 'protection of the supervisor' systemd-analyze security --offline=true --threshold=15 --no-pager "$unit/ploinky-supervisor.service"
+check 'protection of the callbacks' systemd-analyze security --offline=true --threshold=15 --no-pager "$unit/ploinky-callback.service"
 
 if [ -d /run/systemd/system ]; then
   check 'the bus can start the supervisor' sh -c "busctl --no-pager list --activatable | grep -q '^io.ploinky.Supervisor1 '"
   check 'polkit action io.ploinky.inspect' pkaction --action-id io.ploinky.inspect
   check 'polkit action io.ploinky.manage' pkaction --action-id io.ploinky.manage
+fi
+if systemctl --quiet is-active ploinky.target 2>/dev/null; then
+  check 'memory for calls' findmnt --types tmpfs /run/ploinky/sync
+  check '/var/lib/ploinky/task.key' owner_and_mode /var/lib/ploinky/task.key 'root:ploinky 640'
+  for socket in /run/ploinky/admin-*.sock; do
+    check "$socket" owner_and_mode "$socket" 'root:root 600'
+  done
 fi
 
 if [ "$failed" -gt 0 ]; then

@@ -11,7 +11,12 @@ struct Row {
     never: &'static [&'static str],
 }
 
-const TABLE: [Row; 10] = [
+const TABLE: [Row; 11] = [
+    Row {
+        krate: "ploinky-callback",
+        may_use: &["ploinky-contract", "ploinky-journal", "ploinky-queue"],
+        never: &["tokio", "zbus", "axum", "rustls"],
+    },
     Row { krate: "ploinky-contract", may_use: &[], never: &["tokio", "zbus", "axum", "rustix"] },
     Row { krate: "ploinky-control", may_use: &["ploinky-contract"], never: &["axum", "hyper"] },
     Row { krate: "ploinky-journal", may_use: &[], never: &["tokio", "zbus", "axum"] },

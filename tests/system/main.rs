@@ -20,6 +20,7 @@ mod t02_agents;
 mod t03_bad_input;
 mod t04_static_files;
 mod t05_isolation;
+mod t05_lane;
 mod t06_survival;
 mod t07_libraries;
 mod t99_removal;

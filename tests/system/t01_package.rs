@@ -59,10 +59,16 @@ fn only_systemd_listens() {
 #[test]
 fn other_users_of_the_host_see_nothing_and_may_do_nothing() {
     sh("id stranger >/dev/null 2>&1 || useradd --system stranger");
-    for path in ["/var/lib/ploinky", "/var/lib/ploinky/agents", "/run/ploinky", "/run/ploinky/inst"]
-    {
+    for path in [
+        "/var/lib/ploinky",
+        "/var/lib/ploinky/agents",
+        "/run/ploinky",
+        "/run/ploinky/inst",
+        "/run/ploinky/sync",
+    ] {
         refused(&["runuser", "-u", "stranger", "--", "ls", path]);
     }
+    refused(&["runuser", "-u", "stranger", "--", "cat", "/var/lib/ploinky/task.key"]);
     for words in [
         ["ploinkyctl", "undeploy", "localhost", "/nothing"].as_slice(),
         &["ploinkyctl", "deploy", "localhost", "/stranger", "echo"],
@@ -71,6 +77,45 @@ fn other_users_of_the_host_see_nothing_and_may_do_nothing() {
         let (status, text) = refused(&[&["runuser", "-u", "stranger", "--"], words].concat());
         assert_eq!(status, 77, "{words:?}: {text}");
     }
+}
+
+#[test]
+fn the_socket_of_root_comes_and_goes_with_its_instance_and_is_roots_alone() {
+    ok(&["/bin/bash", "-c", "systemctl start ploinky@{1..4}"]);
+    sh("id stranger >/dev/null 2>&1 || useradd --system stranger");
+    for instance in 1..=4 {
+        let socket = format!("/run/ploinky/admin-{instance}.sock");
+        assert_eq!(sh(&format!("stat -c '%U:%G %a %F' {socket}")), "root:root 600 socket\n");
+        for user in ["stranger", "ploinky"] {
+            let connect = format!("UNIX-CONNECT:{socket}");
+            refused(&["runuser", "-u", user, "--", "socat", "-u", "/dev/null", &connect]);
+        }
+    }
+    sh("systemctl stop ploinky@4.socket");
+    assert_eq!(property("ploinky-admin@4.socket", "ActiveState"), "inactive");
+    refused(&["test", "-e", "/run/ploinky/admin-4.sock"]);
+    sh("systemctl restart ploinky@3.socket && systemctl start ploinky@4");
+    for unit in ["ploinky@3.service", "ploinky-admin@3.socket", "ploinky-admin@4.socket"] {
+        assert_eq!(property(unit, "ActiveState"), "active", "{unit}");
+    }
+}
+
+#[test]
+fn the_key_of_tasks_is_made_once_and_kept_to_the_workers() {
+    let path = "/var/lib/ploinky/task.key";
+    sh("systemctl start ploinky-supervisor");
+    assert_eq!(sh(&format!("stat -c '%U:%G %a %s' {path}")), "root:ploinky 640 65\n");
+    let key = sh(&format!("cat {path}"));
+    assert!(key.trim_end().bytes().all(|b| b.is_ascii_hexdigit()), "{key}");
+    sh(&format!("chmod 666 {path} && systemctl restart ploinky-supervisor"));
+    assert_eq!(sh(&format!("stat -c %a {path} && cat {path}")), format!("640\n{key}"));
+    sh(&format!("cp -p {path} /root/task.key && echo broken >{path}"));
+    sh("systemctl restart ploinky-supervisor");
+    assert_eq!(sh(&format!("cat {path}")), "broken\n");
+    let said = sh("journalctl -u ploinky-supervisor -n 50 -o cat --no-pager");
+    assert!(said.contains("does not hold 64 hexadecimal digits"), "{said}");
+    sh(&format!("mv /root/task.key {path} && systemctl restart ploinky-supervisor"));
+    assert_eq!(sh(&format!("cat {path}")), key);
 }
 
 #[test]

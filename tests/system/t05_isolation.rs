@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::host::{json as json_of, ok, sh, wait_for};
-use crate::http::{call, call_bytes};
+use crate::http::call;
 use crate::t02_agents::deploy_echo;
 
 /// Runs a script as root in the container of `echo`; what it printed.
@@ -18,12 +18,12 @@ fn inside(script: &str) -> String {
     ])
 }
 
-/// Owner, mode, size and change time of everything on the server's side of the queue.
+/// Owner, mode, size and change time of everything on the server's side of both queues.
 fn server_side() -> String {
-    sh(
-        "cd /var/lib/ploinky/agents/localhost/echo && find . -path ./code -prune -o -path './.tasks/locks*' -prune \
-        -o -path './.tasks/responses*' -prune -o -path './.tasks/errors*' -prune -o -printf '%p %U %G %m %s %T@\n' | sort",
-    )
+    sh("find /var/lib/ploinky/agents/localhost/echo /run/ploinky/sync/localhost-echo \
+        -path '*/code' -prune -o -path '*/locks*' -prune -o -path '*/outputs/*' -prune \
+        -o -path '*/.tasks/responses*' -prune -o -path '*/.tasks/errors*' -prune \
+        -o -path '*/sync/*/responses/*' -prune -o -printf '%p %U %G %m %s %T@\n' | sort")
 }
 
 #[test]
@@ -44,7 +44,9 @@ fn directories_have_the_owners_and_modes_of_the_protocol() {
         format!("code {base} {base} 755"),
         format!(".tasks {server} {base} 2750"),
         format!(".tasks/errors {server} {base} 3770"),
+        format!(".tasks/files {server} {base} 2750"),
         format!(".tasks/locks {server} {base} 3770"),
+        format!(".tasks/outputs {server} {base} 3770"),
         format!(".tasks/requests {server} {base} 2750"),
         format!(".tasks/responses {server} {base} 3770"),
         format!(".tasks/urgent {server} {base} 2750"),
@@ -52,64 +54,99 @@ fn directories_have_the_owners_and_modes_of_the_protocol() {
     assert_eq!(found.lines().collect::<Vec<_>>(), expected);
 }
 
+/// What root of the container tries against a queue that it sees at `queue`, with a request of this name.
+fn attacks(queue: &str, request: &str) -> Vec<String> {
+    let requests = format!("{queue}/requests");
+    let own = format!("{queue}/locks");
+    let file = format!("{requests}/{request}");
+    let mut attempts = vec![
+        format!("echo x >{requests}/00000000000000000000000000000000"),
+        format!("echo x >{file}"),
+        format!("echo x >>{file}"),
+        format!("rm -f {file}"),
+        format!("mv {file} {requests}/x"),
+        format!("mv {file} {own}/x"),
+        format!("mv /etc/hostname {requests}/x"),
+        format!("ln {file} {own}/{request}"),
+        format!("ln {file} /agent/own"),
+        format!("ln -s /etc/passwd {requests}/x"),
+        format!("mkdir {requests}/x"),
+        format!("mkfifo {requests}/x"),
+        format!("mknod {requests}/x c 1 3"),
+        format!("chmod 777 {file}"),
+        format!("chown 0:0 {file}"),
+        format!("touch {queue}/urgent/{request}"),
+        format!("rmdir {queue}/urgent"),
+        format!("mv {requests} {queue}/old"),
+        format!("rm -rf {requests}"),
+        format!("mount -t tmpfs none {requests}"),
+        format!("mount --bind /tmp {queue}"),
+        format!("umount {queue}"),
+        format!("mv {queue} {queue}.old"),
+        format!("rmdir {queue}"),
+        format!("mkdir {queue}/x"),
+        format!("rmdir {own}"),
+    ];
+    for directory in ["", "/requests", "/urgent", "/responses", "/locks"] {
+        attempts.push(format!("chmod 777 {queue}{directory}"));
+        attempts.push(format!("chown 0:0 {queue}{directory}"));
+    }
+    attempts
+}
+
 #[test]
 fn container_root_cannot_forge_change_or_delete_a_request() {
     deploy_echo();
-    // A request that stays as long as somebody waits for it, which is until the end of this test.
-    let mut waiting = std::net::TcpStream::connect("127.0.0.1:8000").unwrap();
-    std::io::Write::write_all(&mut waiting, &call_bytes("/echo", "echo.sleep", &json!(["55"])))
-        .unwrap();
-    let id = wait_for("a request file", || {
-        let names = sh("ls /var/lib/ploinky/agents/localhost/echo/.tasks/requests");
-        names.lines().next().map(str::to_owned)
-    })
-    .0;
-    let mode =
-        sh(&format!("stat -c '%a %U' /var/lib/ploinky/agents/localhost/echo/.tasks/requests/{id}"));
-    assert_eq!(mode.trim(), "640 ploinky");
-    let before = server_side();
-    assert!(
-        inside(&format!("cat /agent/.tasks/requests/{id}")).contains("echo.sleep"),
-        "an agent may read its requests"
+    let on_disk = "/var/lib/ploinky/agents/localhost/echo/.tasks";
+    let in_memory = "/run/ploinky/sync/localhost-echo";
+    // No task, so that nobody serves or removes it.
+    let probe = "probe";
+    for queue in [on_disk, in_memory] {
+        sh(&format!(
+            "umask 0027; runuser -u ploinky -- tee {queue}/requests/{probe} </etc/hostname"
+        ));
+        let mode = sh(&format!("stat -c '%a %U' {queue}/requests/{probe}"));
+        assert_eq!(mode.trim(), "640 ploinky", "{queue}");
+    }
+    sh(&format!("runuser -u ploinky -- mkfifo -m 0620 {in_memory}/streams/{probe}"));
+    let mut attempts = attacks("/agent/.tasks", probe);
+    attempts.extend(attacks("/run/ploinky/sync", probe));
+    attempts.extend(
+        [
+            "echo x >/agent/.tasks/files/x",
+            "mkdir /agent/.tasks/files/x",
+            "chmod 777 /agent/.tasks/files",
+            "chmod 777 /agent/.tasks/outputs",
+            "rmdir /agent/.tasks/outputs",
+            "echo x >/run/ploinky/sync/responses/x",
+            "mkdir /run/ploinky/sync/responses/65",
+            "mv /run/ploinky/sync/responses /run/ploinky/sync/locks/x",
+            "mkfifo /run/ploinky/sync/streams/x",
+            "rm -f /run/ploinky/sync/streams/probe",
+            "mv /run/ploinky/sync/streams/probe /run/ploinky/sync/locks/x",
+            "ln /run/ploinky/sync/streams/probe /run/ploinky/sync/locks/x",
+            "chmod 777 /run/ploinky/sync/streams/probe",
+            "head -c 1 /run/ploinky/sync/streams/probe",
+            "echo x >/run/ploinky/manifest.json",
+            "rm -f /run/ploinky/manifest.json",
+            "echo x >/agentCore/agent-core",
+            "rm -f /agentCore/agent-core",
+        ]
+        .map(str::to_owned),
     );
-    let request = format!("/agent/.tasks/requests/{id}");
-    for attempt in [
-        "echo x >/agent/.tasks/requests/00000000000000000000000000000000".to_owned(),
-        format!("echo x >{request}"),
-        format!("echo x >>{request}"),
-        format!("rm -f {request}"),
-        format!("mv {request} /agent/.tasks/requests/x"),
-        format!("mv {request} /agent/.tasks/responses/x"),
-        "mv /etc/hostname /agent/.tasks/requests/x".to_owned(),
-        format!("ln {request} /agent/.tasks/responses/{id}"),
-        format!("ln {request} /agent/own"),
-        "ln -s /etc/passwd /agent/.tasks/requests/x".to_owned(),
-        "mkdir /agent/.tasks/requests/x".to_owned(),
-        "mkfifo /agent/.tasks/requests/x".to_owned(),
-        "mknod /agent/.tasks/requests/x c 1 3".to_owned(),
-        format!("chmod 777 {request}"),
-        format!("chown 0:0 {request}"),
-        "chmod 777 /agent/.tasks/requests /agent/.tasks/urgent /agent/.tasks/responses /agent/.tasks".to_owned(),
-        "chown 0:0 /agent/.tasks/requests /agent/.tasks/responses /agent/.tasks".to_owned(),
-        format!("touch /agent/.tasks/urgent/{id}"),
-        "rmdir /agent/.tasks/urgent".to_owned(),
-        "mv /agent/.tasks /agent/tasks".to_owned(),
-        "mv /agent/.tasks/requests /agent/.tasks/old".to_owned(),
-        "rm -rf /agent/.tasks/requests".to_owned(),
-        "mount -t tmpfs none /agent/.tasks/requests".to_owned(),
-        "mount --bind /tmp /agent/.tasks".to_owned(),
-        "umount /agent/.tasks".to_owned(),
-        "echo x >/run/ploinky/manifest.json".to_owned(),
-        "rm -f /run/ploinky/manifest.json".to_owned(),
-        "echo x >/agentCore/agent-core".to_owned(),
-        "rm -f /agentCore/agent-core".to_owned(),
-    ] {
-        let said = inside(&attempt);
+    let before = server_side();
+    for queue in ["/agent/.tasks", "/run/ploinky/sync"] {
+        let said = inside(&format!("cat {queue}/requests/{probe}"));
+        assert!(said.contains("testbed"), "an agent may read its requests; it said: {said}");
+    }
+    for attempt in &attempts {
+        let said = inside(attempt);
         assert_eq!(server_side(), before, "after `{attempt}`, which said: {said}");
         assert!(!said.trim().is_empty(), "`{attempt}` was not refused");
     }
-    drop(waiting);
-    wait_for("the end of the task", || (!server_side().contains(&id)).then_some(()));
+    println!("{} attempts", attempts.len());
+    sh(&format!("rm {on_disk}/requests/{probe} {in_memory}/*/{probe}"));
+    assert_eq!(call("/echo", "echo.ping", &json!([])).unwrap().status, 200);
 }
 
 #[test]

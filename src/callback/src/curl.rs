@@ -34,9 +34,7 @@ pub(crate) fn post(message: &Message) -> Verdict {
     }
     match run(url, headers, body) {
         Ok(output) => verdict(&output),
-        Err(error) => {
-            Verdict::Later { why: format!("cannot run curl: {error}"), asked: None }
-        }
+        Err(error) => Verdict::Later { why: format!("cannot run curl: {error}"), asked: None },
     }
 }
 
@@ -135,19 +133,29 @@ mod tests {
     }
 
     fn message(url: String) -> Message {
-        let headers = vec![("webhook-id", "x".to_owned()), ("Content-Type", "application/json".to_owned())];
+        let headers =
+            vec![("webhook-id", "x".to_owned()), ("Content-Type", "application/json".to_owned())];
         Message { url, headers, body: b"{\"a\":\"\xc3\xa4\"}".to_vec() }
     }
 
     #[test]
     fn what_the_receiver_does_not_take_comes_again_or_never() {
         for (answer, expected) in [
-            ("HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n",
-             Verdict::Later { why: "the receiver answered 302".to_owned(), asked: None }),
-            ("HTTP/1.1 503 Busy\r\nRetry-After: 7\r\nContent-Length: 0\r\n\r\n",
-             Verdict::Later { why: "the receiver answered 503".to_owned(), asked: Some(Duration::from_secs(7)) }),
-            ("HTTP/1.1 410 Gone\r\nContent-Length: 0\r\n\r\n",
-             Verdict::Refused("the receiver answered 410 Gone".to_owned())),
+            (
+                "HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n",
+                Verdict::Later { why: "the receiver answered 302".to_owned(), asked: None },
+            ),
+            (
+                "HTTP/1.1 503 Busy\r\nRetry-After: 7\r\nContent-Length: 0\r\n\r\n",
+                Verdict::Later {
+                    why: "the receiver answered 503".to_owned(),
+                    asked: Some(Duration::from_secs(7)),
+                },
+            ),
+            (
+                "HTTP/1.1 410 Gone\r\nContent-Length: 0\r\n\r\n",
+                Verdict::Refused("the receiver answered 410 Gone".to_owned()),
+            ),
         ] {
             let (url, thread) = receiver(answer);
             assert_eq!(post(&message(url)), expected);
@@ -155,7 +163,10 @@ mod tests {
         }
         let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let verdict = post(&message(format!("http://{closed}/")));
-        assert!(matches!(&verdict, Verdict::Later { why, .. } if why.contains("curl")), "{verdict:?}");
+        assert!(
+            matches!(&verdict, Verdict::Later { why, .. } if why.contains("curl")),
+            "{verdict:?}"
+        );
     }
 
     #[test]

@@ -84,11 +84,9 @@ impl Desk {
         }
     }
 
-    /// Tasks that go on, as far as is known.
-    pub(crate) fn open(&self) -> Vec<(Callback, AgentId)> {
-        let is_open = |job: &&Job| job.state == State::Open;
-        let open = self.jobs.values().filter(is_open);
-        open.map(|job| (job.callback.clone(), job.agent.clone())).collect()
+    /// Agents whose outcomes are to be posted; one may come several times.
+    pub(crate) fn agents(&self) -> impl Iterator<Item = &AgentId> {
+        self.jobs.values().map(|job| &job.agent)
     }
 
     /// At most `room` tries that are due; they are away then.
@@ -172,7 +170,10 @@ mod tests {
         desk.ended(id(1), now);
         assert_eq!(taken(&mut desk, now, 9), []);
         desk.put_off(id(1), now + Duration::from_secs(5));
-        assert_eq!((taken(&mut desk, now, 9), desk.next_due(now)), (vec![], Some(now + Duration::from_secs(5))));
+        assert_eq!(
+            (taken(&mut desk, now, 9), desk.next_due(now)),
+            (vec![], Some(now + Duration::from_secs(5)))
+        );
         assert_eq!(taken(&mut desk, now + Duration::from_secs(5), 9), [(id(1), 2)]);
         desk.forget(id(1));
         assert!(desk.is_empty());

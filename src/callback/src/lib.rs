@@ -16,6 +16,7 @@ mod curl;
 mod desk;
 mod messenger;
 mod payload;
+mod post;
 mod retry;
 mod run;
 

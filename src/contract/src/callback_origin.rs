@@ -24,7 +24,7 @@ impl CallbackOrigin {
     /// origin, then the end or a `/`.
     pub fn covers(&self, url: &str) -> bool {
         url.strip_prefix(&self.0).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-            && url.bytes().all(|b| b.is_ascii_graphic() && b != b'\\' && b != b'#')
+            && url.bytes().all(|b| b.is_ascii_graphic() && !matches!(b, b'\\' | b'#' | b'"'))
     }
 }
 
@@ -95,6 +95,7 @@ mod tests {
             "https://example.org/a b",
             "https://example.org/#x",
             "https://example.org/\\evil",
+            "https://example.org/\"x",
             " https://example.org/",
         ] {
             assert!(!origin.covers(url), "{url} is covered");

@@ -96,6 +96,11 @@ impl StateDir {
         self.0.join("task.key")
     }
 
+    /// Outcomes that are to be posted.
+    pub fn callbacks(&self) -> PathBuf {
+        self.0.join("callbacks")
+    }
+
     /// Parent of all agents.
     pub fn agents(&self) -> PathBuf {
         self.0.join("agents")

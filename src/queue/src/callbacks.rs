@@ -11,13 +11,14 @@ use std::path::Path;
 
 use ploinky_contract::limits::CALLBACK_URL_MAX_BYTES;
 use ploinky_contract::{DeployPath, Domain, TaskId};
-use rustix::fs::{AtFlags, Mode, OFlags, fsync, openat, unlinkat};
+use rustix::fs::{AtFlags, Mode, OFlags, openat, unlinkat};
 use serde::{Deserialize, Serialize};
 
-pub use self::secret::CallbackSecret;
+pub use self::secret::{CallbackSecret, InvalidKey};
 use crate::consumer::ids_in;
 use crate::directories::{DIRECTORY, exists, unless_absent};
-use crate::publish::{Recorded, publish_durable};
+use crate::disk::Disk;
+use crate::publish::{Recorded, publish_synced};
 use crate::read_result::{BadResult, read};
 use crate::record::{RecordError, VERSION, check_version, parse};
 use crate::watch::Watch;
@@ -52,6 +53,7 @@ struct Written<'a> {
 #[derive(Debug)]
 pub struct CallbackBox {
     directory: OwnedFd,
+    disk: Disk,
 }
 
 impl CallbackBox {
@@ -61,7 +63,9 @@ impl CallbackBox {
     /// When it is not there, or is a link.
     pub fn open(path: &Path) -> io::Result<Self> {
         let flags = DIRECTORY | OFlags::RDONLY;
-        Ok(Self { directory: openat(rustix::fs::CWD, path, flags, Mode::empty())? })
+        let directory = openat(rustix::fs::CWD, path, flags, Mode::empty())?;
+        let disk = Disk::of(&directory);
+        Ok(Self { directory, disk })
     }
 
     /// Notes durably where an outcome goes. One that is there already stays.
@@ -78,8 +82,9 @@ impl CallbackBox {
             url: url.clone(),
         };
         let bytes = serde_json::to_vec(&written).map_err(io::Error::other)?;
-        match publish_durable(&self.directory, *id, &bytes, FILE_MODE)? {
-            Recorded::Made | Recorded::AlreadySo => Ok(fsync(&self.directory)?),
+        // One that was there may not be durable yet: who made it may have died since.
+        match publish_synced(&self.disk, &self.directory, *id, &bytes, FILE_MODE)? {
+            Recorded::Made | Recorded::AlreadySo => self.disk.sync_directory(&self.directory),
         }
     }
 
@@ -170,7 +175,8 @@ mod tests {
             (4, good.replace("\"v\":1", "\"v\":2")),
             (5, "{}".to_owned()),
         ] {
-            let text = text.replace(id(1).as_str(), id(if number == 2 { 1 } else { number }).as_str());
+            let text =
+                text.replace(id(1).as_str(), id(if number == 2 { 1 } else { number }).as_str());
             fs::File::create(directory.path().join(id(number).as_str()))
                 .and_then(|mut file| io::Write::write_all(&mut file, text.as_bytes()))
                 .unwrap();

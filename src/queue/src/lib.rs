@@ -20,6 +20,7 @@
 //! A task of [`Mode::Async`] survives power cuts: what is said to be so is on the disk before it is said. Nothing
 //! here starts threads, and nothing here knows HTTP or how a task is run.
 
+mod callbacks;
 mod clock;
 pub mod code;
 mod consumer;
@@ -44,6 +45,7 @@ mod scratch;
 mod sync_lane;
 mod watch;
 
+pub use callbacks::{Callback, CallbackBox, CallbackSecret, InvalidKey};
 pub use clock::{InvalidBootId, boot_id, boottime_ns, parse_boot_id};
 pub use consumer::{Claim, Claimed, Consumer, NotClaimed, Recovered, RunnerLock, Waiting};
 pub use directories::OpenError;

@@ -11,13 +11,28 @@ use sha2::Sha256;
 /// Separates these secrets from everything else that is made from the same key.
 const PURPOSE: &[u8] = b"callback\0";
 
+/// Digits of `task.key`.
+const KEY_DIGITS: usize = 64;
+
+/// A text is no key.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("not a key: a key is {KEY_DIGITS} hexadecimal digits")]
+pub struct InvalidKey;
+
 /// The secret of one agent. It follows from the key of the host, so there is nothing to keep.
 pub struct CallbackSecret([u8; 32]);
 
 impl CallbackSecret {
-    /// The secret of `agent` on the host with the key `key` (the bytes that `task.key` holds).
-    pub fn of(key: &[u8], agent: &AgentId) -> Self {
-        Self(mac(key, &[PURPOSE, agent.as_str().as_bytes()]))
+    /// The secret of `agent` on the host whose `task.key` holds the text `key`.
+    ///
+    /// # Errors
+    /// When the text is no key.
+    pub fn of(key: &str, agent: &AgentId) -> Result<Self, InvalidKey> {
+        let is_key = key.len() == KEY_DIGITS && key.bytes().all(|b| b.is_ascii_hexdigit());
+        if !is_key {
+            return Err(InvalidKey);
+        }
+        Ok(Self(mac(key.as_bytes(), &[PURPOSE, agent.as_str().as_bytes()])))
     }
 
     /// The secret as receivers configure it: `whsec_` and base64.
@@ -57,8 +72,7 @@ mod tests {
         // The example of the specification's reference libraries.
         let secret = STANDARD.decode("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").unwrap();
         let body = br#"{"test": 2432232314}"#;
-        let parts: [&[u8]; 5] =
-            [b"msg_p5jXN8AQM9LWM0D4loKWxJek", b".", b"1614265330", b".", body];
+        let parts: [&[u8]; 5] = [b"msg_p5jXN8AQM9LWM0D4loKWxJek", b".", b"1614265330", b".", body];
         let signed = format!("v1,{}", STANDARD.encode(mac(&secret, &parts)));
         assert_eq!(signed, "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=");
     }
@@ -68,12 +82,12 @@ mod tests {
         let of = |key: &str, path: &str| {
             let agent =
                 AgentId::new(&"localhost".parse().unwrap(), &path.parse().unwrap()).unwrap();
-            CallbackSecret::of(key.as_bytes(), &agent).to_text()
+            CallbackSecret::of(&key.repeat(64), &agent).unwrap().to_text()
         };
         let secrets =
-            std::collections::BTreeSet::from([of("k", "/a"), of("k", "/b"), of("l", "/a")]);
+            std::collections::BTreeSet::from([of("a", "/a"), of("a", "/b"), of("b", "/a")]);
         assert_eq!(secrets.len(), 3);
-        assert_eq!(of("k", "/a"), of("k", "/a"));
-        assert!(of("k", "/a").starts_with("whsec_"));
+        assert_eq!(of("a", "/a"), of("a", "/a"));
+        assert!(of("a", "/a").starts_with("whsec_"));
     }
 }
