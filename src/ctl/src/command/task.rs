@@ -1,5 +1,6 @@
 //! `ploinkyctl task`: tasks that are accepted and run by themselves.
 
+mod callback_key;
 mod change;
 mod dead;
 mod follow;
@@ -63,6 +64,8 @@ Example:
   sudo ploinkyctl task dead list --agent /echo"
     )]
     Dead(dead::Command),
+    /// Print the key with which the callbacks of an agent are signed
+    CallbackKey(callback_key::Arguments),
 }
 
 /// One task.
@@ -95,6 +98,7 @@ pub(crate) fn run(
         Command::Remove(One { id }) => change::remove(*id, &host, output),
         Command::Retry(One { id }) => change::retry(*id, &host, output),
         Command::Watch(arguments) => watch::run(arguments, &host, output),
+        Command::CallbackKey(arguments) => callback_key::run(arguments, &host, output),
         Command::Dead(command) => dead::run(command, &host, output),
     }
 }

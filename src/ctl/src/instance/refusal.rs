@@ -167,9 +167,6 @@ fn advice(refusal: &Refusal) -> Option<String> {
         return Some(format!("try again in {}", span(seconds)));
     }
     let words = match (refusal.status, refusal.code.as_deref()) {
-        (_, Some("IDEMPOTENCY_KEY_REUSED")) => {
-            "the key belongs to another request; take another key, or send that request again"
-        }
         (_, Some("CALLBACK_REFUSED")) => {
             "`settings.callbackOrigins` of the configuration has the origins that may be called"
         }

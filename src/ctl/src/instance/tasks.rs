@@ -57,6 +57,12 @@ struct Purged {
     removed: u64,
 }
 
+#[derive(Deserialize)]
+struct Key {
+    #[serde(alias = "secret")]
+    key: String,
+}
+
 impl Filter<'_> {
     fn pairs(&self) -> Vec<(&'static str, String)> {
         let Self { agent, state, command, owner } = self;
@@ -181,6 +187,15 @@ impl Instances {
             self.ask(|agent| agent.delete("http://localhost/tasks").query_pairs(filter.pairs()))?;
         let Purged { removed } = parsed(&answer.document()?)?;
         Ok(removed)
+    }
+
+    /// The key with which the callbacks of an agent are signed.
+    pub(crate) fn callback_key(&self, place: &Place) -> Result<String, AskError> {
+        let place = place.to_string();
+        let answer = self
+            .ask(|agent| agent.get("http://localhost/tasks/callback-key").query("agent", &place))?;
+        let Key { key } = parsed(&answer.document()?)?;
+        Ok(key)
     }
 
     /// The newest tasks, at most `most`, and whether there are more.
