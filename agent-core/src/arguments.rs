@@ -15,11 +15,14 @@ pub(crate) struct Arguments {
     pub(crate) sync: PathBuf,
     pub(crate) manifest: PathBuf,
     pub(crate) code: PathBuf,
+    /// Words of the program to host.
+    pub(crate) words: Vec<String>,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Verb {
     Run,
+    Host,
     Health,
     Version,
 }
@@ -31,6 +34,10 @@ const USAGE: &str = "usage: agent-core [run|health|version] [--tasks DIR] [--syn
 pub(crate) enum UsageError {
     #[error("`{}` is neither a command nor an option; {USAGE}", .0.display())]
     Unknown(OsString),
+    #[error("`host` needs `--` and the words of a program; {USAGE}")]
+    NoWords,
+    #[error("`{}` is not UTF-8", .0.display())]
+    NotUtf8(OsString),
     #[error("`{0}` needs a value; {USAGE}")]
     NoValue(&'static str),
 }
@@ -43,6 +50,7 @@ impl Arguments {
             sync: CONTAINER_SYNC.into(),
             manifest: CONTAINER_MANIFEST.into(),
             code: CONTAINER_CODE.into(),
+            words: Vec::new(),
         };
         let mut words = words.into_iter();
         while let Some(word) = words.next() {
@@ -50,6 +58,11 @@ impl Arguments {
                 |option| words.next().map(PathBuf::from).ok_or(UsageError::NoValue(option));
             match word.to_str() {
                 Some("run") => arguments.verb = Verb::Run,
+                Some("host") => arguments.verb = Verb::Host,
+                Some("--") if arguments.verb == Verb::Host => {
+                    let word = |word: OsString| word.into_string().map_err(UsageError::NotUtf8);
+                    arguments.words = words.by_ref().map(word).collect::<Result<_, _>>()?;
+                }
                 Some("health") => arguments.verb = Verb::Health,
                 Some("version" | "--version") => arguments.verb = Verb::Version,
                 Some("--tasks") => arguments.tasks = path("--tasks")?,
@@ -58,6 +71,9 @@ impl Arguments {
                 Some("--code") => arguments.code = path("--code")?,
                 Some(_) | None => return Err(UsageError::Unknown(word)),
             }
+        }
+        if (arguments.verb == Verb::Host) == arguments.words.is_empty() {
+            return Err(UsageError::NoWords);
         }
         Ok(arguments)
     }
@@ -76,6 +92,11 @@ mod tests {
         assert!(parse(&["serve"]).unwrap_err().starts_with("`serve` is neither"));
         assert!(parse(&["--task", "x"]).unwrap_err().starts_with("`--task` is neither"));
         assert!(parse(&["--tasks"]).unwrap_err().starts_with("`--tasks` needs a value"));
+        for words in [&["host"][..], &["host", "--"]] {
+            assert!(parse(words).unwrap_err().starts_with("`host` needs `--`"));
+        }
+        assert!(parse(&["--", "sh"]).unwrap_err().starts_with("`--` is neither"));
+        assert!(parse(&["host", "sh"]).unwrap_err().starts_with("`sh` is neither"));
     }
 
     #[test]
@@ -85,5 +106,8 @@ mod tests {
         assert_eq!(arguments.tasks, PathBuf::from("/agent/.tasks"));
         let arguments = parse(&["health", "--code", "/x"]).unwrap();
         assert_eq!((arguments.verb, arguments.code), (Verb::Health, PathBuf::from("/x")));
+        let arguments = parse(&["host", "--tasks", "/t", "--", "sh", "--code", "--"]).unwrap();
+        assert_eq!((arguments.verb, arguments.tasks), (Verb::Host, PathBuf::from("/t")));
+        assert_eq!(arguments.words, ["sh", "--code", "--"]);
     }
 }

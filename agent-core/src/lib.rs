@@ -19,6 +19,7 @@ mod compact_json;
 mod file_result;
 mod handler;
 mod health;
+mod host;
 mod inbox;
 mod interrupt;
 mod job;
@@ -62,6 +63,14 @@ pub fn main() -> ExitCode {
             log::failure(&e);
             code
         }),
+        Verb::Host => match host::host(&arguments) {
+            Ok(code) => return ExitCode::from(code),
+            Err(e) => {
+                let code = e.exit_code();
+                log::failure(&e);
+                Err(code)
+            }
+        },
         Verb::Health => health::check(&arguments).map_err(|e| {
             log::failure(&e);
             exit::REFUSED

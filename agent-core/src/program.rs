@@ -90,6 +90,16 @@ pub(crate) fn start_probe(words: &[String]) -> Result<Program, StartError> {
     Program::watch(child, words)
 }
 
+/// Starts `words` as the main program of an image, exactly as they are: without input, its output going where
+/// ours goes.
+pub(crate) fn start_main(words: &[String]) -> Result<Program, StartError> {
+    let mut command = command_of(words, None);
+    command.stdin(Stdio::null());
+    let child =
+        command.spawn().map_err(|source| StartError::Start { program: name(words), source })?;
+    Program::watch(child, words)
+}
+
 /// The interpreter of a script, told by its name, and whether the script is there.
 pub(crate) fn missing_script(words: &[String]) -> Option<&str> {
     let script = words.first().filter(|word| interpreter(word).is_some())?;
@@ -97,9 +107,13 @@ pub(crate) fn missing_script(words: &[String]) -> Option<&str> {
 }
 
 fn command(words: &[String]) -> Command {
+    command_of(words, words.first().and_then(|program| interpreter(program)))
+}
+
+fn command_of(words: &[String], interpreter: Option<&str>) -> Command {
     let program = words.first().map(String::as_str).unwrap_or_default();
     #[expect(clippy::disallowed_methods, reason = "the one place that starts processes")]
-    let mut command = match interpreter(program) {
+    let mut command = match interpreter {
         Some(interpreter) => {
             let mut command = Command::new(interpreter);
             command.arg(program);

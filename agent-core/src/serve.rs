@@ -20,6 +20,7 @@ use crate::interrupt::{Bell, Interrupts, Why};
 use crate::lanes::Lanes;
 use crate::log;
 use crate::manifest_file::{self, ManifestFileError};
+use crate::program::StartError;
 use crate::runner::Runner;
 use crate::stop::Stop;
 use crate::sweeper;
@@ -58,6 +59,8 @@ pub(crate) enum ServeError {
     Left { left: usize },
     #[error("cannot set up {what}")]
     SetUp { what: &'static str, source: io::Error },
+    #[error("the program of the image does not run")]
+    Start(#[source] StartError),
     #[error("the agent did not become ready")]
     NotReady(#[source] HealthError),
     #[error("cannot {what}")]
@@ -79,7 +82,7 @@ impl ServeError {
 
 /// Serves the queue until SIGTERM or SIGINT, or until a thread cannot go on.
 pub(crate) fn serve(arguments: &Arguments) -> Result<(), ServeError> {
-    let Arguments { verb: _, tasks, sync, manifest, code } = arguments;
+    let Arguments { tasks, sync, manifest, code, .. } = arguments;
     let set_up = |what| move |source| ServeError::SetUp { what, source };
     let stop = Arc::new(Stop::listen().map_err(set_up("signals"))?);
     let container = manifest_file::read(manifest).map_err(ServeError::Manifest)?;
@@ -92,7 +95,7 @@ pub(crate) fn serve(arguments: &Arguments) -> Result<(), ServeError> {
         .map_err(|source| ServeError::Code { path: code.clone(), source })?;
     let _locks: Vec<RunnerLock> =
         lanes.become_runner().map_err(ServeError::Lock)?.ok_or(ServeError::Taken)?;
-    if !recover(&lanes, &stop)? {
+    if !recover(&|| lanes.recover(), &stop)? {
         return Ok(());
     }
     if let Some(words) = &container.health.readiness
@@ -223,11 +226,13 @@ impl Threads {
 }
 
 /// Ends what the last runner left; `false` if a signal came first.
-fn recover(lanes: &Lanes, stop: &Stop) -> Result<bool, ServeError> {
+pub(crate) fn recover(
+    recover: &dyn Fn() -> io::Result<Recovered>,
+    stop: &Stop,
+) -> Result<bool, ServeError> {
     let end = BootTime::after(RECOVER);
     loop {
-        let Recovered { crashed, released: _, left } =
-            lanes.recover().map_err(ServeError::Recover)?;
+        let Recovered { crashed, released: _, left } = recover().map_err(ServeError::Recover)?;
         if 0 < crashed {
             log::event(&format!("{crashed} tasks of the last runner are recorded as crashed"));
         }

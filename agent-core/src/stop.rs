@@ -1,11 +1,11 @@
 //! The wish that the process shall end: SIGTERM, SIGINT, or a thread that cannot go on.
 
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 
 use rustix::event::{PollFd, PollFlags};
-use signal_hook::consts::{SIGINT, SIGTERM};
+use rustix::process::Signal;
 use signal_hook::low_level::pipe;
 
 use crate::boot_time::{BootTime, wait};
@@ -20,10 +20,23 @@ pub(crate) struct Stop {
 impl Stop {
     /// From now on the signals do not end the process by themselves.
     pub(crate) fn listen() -> io::Result<Self> {
+        Self::listen_to(&[Signal::TERM, Signal::INT])
+    }
+
+    /// The same for these signals.
+    pub(crate) fn listen_to(signals: &[Signal]) -> io::Result<Self> {
         let (heard, said) = UnixStream::pair()?;
-        pipe::register(SIGTERM, said.try_clone()?)?;
-        pipe::register(SIGINT, said.try_clone()?)?;
+        heard.set_nonblocking(true)?;
+        for signal in signals {
+            pipe::register(signal.as_raw(), said.try_clone()?)?;
+        }
         Ok(Self { heard, said })
+    }
+
+    /// Forgets the wishes that came so far.
+    pub(crate) fn hear(&self) {
+        let mut wishes = [0; 64];
+        while matches!((&self.heard).read(&mut wishes), Ok(count) if 0 < count) {}
     }
 
     /// Wishes so from within; once per thread, which never fills what holds the wishes.

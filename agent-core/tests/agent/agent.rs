@@ -148,6 +148,13 @@ impl Agent {
         command
     }
 
+    /// agent-core in front of a program of its own.
+    pub(crate) fn host(&self, words: &[&str]) -> Command {
+        let mut command = self.command(&["host"]);
+        command.arg("--").args(words);
+        command
+    }
+
     fn path(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
     }

@@ -2,6 +2,7 @@
 
 mod agent;
 mod handlers;
+mod host;
 mod lanes;
 mod life;
 mod workers;
