@@ -16,6 +16,7 @@ use ploinky_queue::{Watch, boottime_ns};
 use rustix::event::epoll;
 use rustix::io::Errno;
 
+use crate::boot_time::BootTime;
 use crate::interrupt::{Bell, Interrupt, Interrupts};
 use crate::lane::Lane;
 use crate::lanes::{Lanes, Look};
@@ -217,9 +218,9 @@ impl Inbox {
     }
 
     /// Lets a task wait for its next run.
-    pub(crate) fn put_off(&self, entry: Entry, not_before_ns: u64) {
+    pub(crate) fn put_off(&self, entry: Entry, not_before: BootTime) {
         // It counts as running until its thread takes the next one.
-        self.state().push(Lane::Durable, entry, Some(not_before_ns));
+        self.state().push(Lane::Durable, entry, Some(not_before.as_ns()));
         self.sweeps.ring();
     }
 

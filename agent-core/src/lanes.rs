@@ -3,18 +3,21 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::time::Duration;
 
-use ploinky_contract::{Container, TaskId};
+use ploinky_contract::{CommandName, Container, TaskId, UserId};
 use ploinky_queue::{
-    Claimed, Consumer, NotClaimed, OpenError, Recorded, Recovered, Request, RunnerLock,
-    SyncConsumer, TaskError, Watch, code,
+    BadResult, Claim, Claimed, Consumer, FileResult, NotClaimed, OpenError, Recorded, Recovered,
+    RunnerLock, SyncConsumer, TaskError, TaskHead, Waiting, Watch, boottime_ns, code,
 };
 use serde_json::value::RawValue;
 
 use crate::file_result::FileName;
+use crate::interrupt::Why;
 use crate::job::Job;
 use crate::lane::Lane;
+use crate::log;
 use crate::run::Ending;
 use crate::schedule::{Class, Entry, number};
 use crate::stream::Stream;
@@ -25,8 +28,9 @@ pub(crate) struct Lanes {
     durable: Consumer,
     /// Absent where the supervisor mounts none.
     sync: Option<SyncConsumer>,
-    tasks: PathBuf,
-    lane: PathBuf,
+    /// Where handlers leave files.
+    outputs: String,
+    boot_id: String,
     classes: HashMap<String, Class>,
     bounds: Vec<u16>,
     /// Owners are told apart by a hash that they cannot foresee.
@@ -53,9 +57,8 @@ impl Lanes {
         boot_id: String,
     ) -> Result<Self, OpenError> {
         let durable = Consumer::open(tasks, boot_id.clone())?;
-        let lane = sync.to_owned();
         let sync = match sync.symlink_metadata() {
-            Ok(_) => Some(SyncConsumer::open(sync, boot_id)?),
+            Ok(_) => Some(SyncConsumer::open(sync, boot_id.clone())?),
             Err(_) => None,
         };
         let mut classes = HashMap::new();
@@ -68,8 +71,8 @@ impl Lanes {
                     .insert(name.as_str().to_owned(), Class::try_from(bounds.len()).unwrap_or(0));
             }
         }
-        let tasks = tasks.to_owned();
-        Ok(Self { durable, sync, tasks, lane, classes, bounds, owners: RandomState::new() })
+        let outputs = tasks.join("outputs").display().to_string();
+        Ok(Self { durable, sync, outputs, boot_id, classes, bounds, owners: RandomState::new() })
     }
 
     /// How many of a class may run at once, from class 1 on.
@@ -129,11 +132,8 @@ impl Lanes {
     /// All tasks whose requests are there.
     pub(crate) fn list(&self, lane: Lane) -> io::Result<Vec<TaskId>> {
         match lane {
-            Lane::Sync => {
-                let waiting = |sync: &SyncConsumer| sync.waiting(&|_| false);
-                self.sync.as_ref().map_or_else(|| Ok(Vec::new()), waiting)
-            }
-            Lane::Durable => self.durable.waiting(&|_| false),
+            Lane::Sync => self.sync.as_ref().map_or_else(|| Ok(Vec::new()), SyncConsumer::requests),
+            Lane::Durable => self.durable.requests(),
         }
     }
 
@@ -152,48 +152,98 @@ impl Lanes {
         }
     }
 
-    /// What decides about the order of a task.
+    /// What decides about the order of a task, unless it is over.
     pub(crate) fn look(&self, lane: Lane, id: TaskId) -> Look {
-        let directory = match lane {
-            Lane::Sync => &self.lane,
-            Lane::Durable => &self.tasks,
+        let found = match (lane, &self.sync) {
+            (Lane::Durable, _) => self.durable.waiting_task(id),
+            (Lane::Sync, Some(sync)) => sync.waiting_task(id),
+            (Lane::Sync, None) => Ok(None),
         };
-        let Ok(bytes) = std::fs::read(directory.join("requests").join(id.as_str())) else {
-            return Look::Gone;
-        };
-        let entry = |owner, seq, class| Entry { id: number(id), owner, seq, urgency: 3, class };
-        match Request::decode(&bytes) {
-            Ok(request) => {
-                let owner = self.owners.hash_one(request.owner.as_str());
-                let class = self.classes.get(request.command.as_str()).copied().unwrap_or(0);
-                Look::Waits(entry(owner, request.seq, class), None)
+        let waiting = match found {
+            Ok(Some(waiting)) => waiting,
+            Ok(None) if lane == Lane::Durable && self.durable.is_over(id).unwrap_or(false) => {
+                return Look::Over;
             }
-            // Whoever claims it says what is wrong.
-            Err(_) => Look::Waits(entry(0, u64::MAX, 0), None),
+            Ok(None) => return Look::Gone,
+            Err(e) => {
+                log::event(&format!("cannot look at task {id}: {e}"));
+                return Look::Gone;
+            }
+        };
+        let Waiting { id, order, urgency, what, not_before_boot_ns, .. } = waiting;
+        let (owner, class) =
+            what.map_or((0, 0), |(owner, command)| (self.owner(&owner), self.class(&command)));
+        let entry = Entry { id: number(id), owner, seq: order, urgency, class };
+        Look::Waits(entry, Some(not_before_boot_ns).filter(|time| boottime_ns() < *time))
+    }
+
+    /// The same of a claimed task.
+    pub(crate) fn entry(&self, head: &TaskHead) -> Entry {
+        Entry {
+            id: number(head.id),
+            owner: self.owner(&head.owner),
+            seq: head.order_on(&self.boot_id),
+            urgency: head.terms.urgency,
+            class: self.class(&head.command),
         }
+    }
+
+    fn owner(&self, owner: &UserId) -> u64 {
+        self.owners.hash_one(owner.as_str())
+    }
+
+    fn class(&self, command: &CommandName) -> Class {
+        self.classes.get(command.as_str()).copied().unwrap_or(0)
     }
 
     /// Where the handler of a task may leave a file.
     pub(crate) fn output(&self, id: TaskId) -> String {
-        self.tasks.join("outputs").join(id.as_str()).display().to_string()
+        format!("{}/{id}", self.outputs)
     }
 
     /// Where the events of a task go, if it streams.
-    #[expect(clippy::unused_self, clippy::unnecessary_wraps, reason = "requests do not say so yet")]
-    pub(crate) fn open_stream(&self, _job: &Job) -> Result<Option<Stream>, Ending> {
-        Ok(None)
+    ///
+    /// # Errors
+    /// The task ends so, because nobody reads.
+    pub(crate) fn open_stream(&self, job: &Job) -> Result<Option<Stream>, Ending> {
+        let (Job::Sync(claim), Some(sync)) = (job, &self.sync) else { return Ok(None) };
+        if !claim.is_stream() {
+            return Ok(None);
+        }
+        match sync.open_stream(claim.id()) {
+            Ok(Some(fifo)) => Ok(Some(Stream::new(fifo))),
+            Ok(None) => Err(Ending::Asked(Why::ReaderGone)),
+            Err(e) => {
+                Err(Ending::failed(code::HANDLER_FAILED, format!("cannot open the stream: {e}")))
+            }
+        }
     }
 
     /// Keeps what a handler said of its progress.
-    #[expect(clippy::unused_self, clippy::unnecessary_wraps, reason = "nobody can look at it yet")]
-    pub(crate) fn note_progress(&self, _job: &Job, _note: &RawValue) -> io::Result<()> {
-        Ok(())
+    pub(crate) fn note_progress(&self, job: &Job, note: &RawValue) -> io::Result<()> {
+        match job {
+            Job::Durable(claim) => self.durable.progress(claim.id(), note),
+            Job::Sync(_) => Ok(()),
+        }
     }
 
-    /// The error of a task whose result is a file.
-    #[expect(clippy::unused_self, reason = "records do not know files yet")]
-    pub(crate) fn file_error(&self, _job: &Job, _name: &FileName) -> TaskError {
-        TaskError::new(code::AGENT_BAD_RESULT, "results that are files are not supported yet")
+    /// Makes the file that a handler left the result of its task.
+    ///
+    /// # Errors
+    /// [`BadResult::is_fault_of_agent`] tells whether a later try can do better.
+    pub(crate) fn seal(&self, job: &Job, name: &FileName) -> Result<Option<FileResult>, BadResult> {
+        let id = job.id();
+        let media_type = name.media_type.as_deref().unwrap_or("application/octet-stream");
+        let name = name.name.as_deref().unwrap_or(id.as_str());
+        match job {
+            Job::Durable(claim) => self.durable.seal_output(claim, name, media_type),
+            Job::Sync(claim) => self.durable.seal_output_of_call(claim, name, media_type),
+        }
+    }
+
+    /// Removes the file that a handler left, if its task failed.
+    pub(crate) fn remove_output(&self, id: TaskId) -> io::Result<()> {
+        self.durable.remove_output(id)
     }
 
     /// Publishes the value of a task and releases it.
@@ -205,6 +255,15 @@ impl Lanes {
         }
     }
 
+    /// Publishes that the result of a task is a file and releases it.
+    pub(crate) fn complete_file(&self, job: &Job, file: &FileResult) -> io::Result<Recorded> {
+        match (job, &self.sync) {
+            (Job::Durable(claim), _) => self.durable.complete_file(claim, file),
+            (Job::Sync(claim), Some(sync)) => sync.complete_file(claim, file),
+            (Job::Sync(_), None) => Err(io::ErrorKind::NotFound.into()),
+        }
+    }
+
     /// Publishes why a task has no value, and releases it.
     pub(crate) fn fail(&self, job: &Job, why: &TaskError) -> io::Result<Recorded> {
         match (job, &self.sync) {
@@ -212,5 +271,15 @@ impl Lanes {
             (Job::Sync(claim), Some(sync)) => sync.fail(claim, why),
             (Job::Sync(_), None) => Err(io::ErrorKind::NotFound.into()),
         }
+    }
+
+    /// Writes down that a run failed, and releases the task for another one.
+    pub(crate) fn put_off(&self, claim: &Claim, why: &TaskError, wait: Duration) -> io::Result<()> {
+        self.durable.put_off(claim, why, wait)
+    }
+
+    /// Releases a task as if it had not been claimed.
+    pub(crate) fn give_back(&self, claim: &Claim) -> io::Result<()> {
+        self.durable.give_back(claim)
     }
 }

@@ -30,6 +30,7 @@ mod log;
 mod manifest_file;
 mod program;
 mod progress;
+mod retry;
 mod run;
 mod runner;
 mod said_json;

@@ -1,5 +1,7 @@
 //! Whether a failed run is followed by another one, and when.
 
+use std::time::Duration;
+
 use ploinky_queue::{TaskError, Terms, code};
 use serde::Deserialize;
 
@@ -10,8 +12,8 @@ use crate::boot_time::BootTime;
 pub(crate) enum Then {
     /// Nothing: the error is the outcome.
     End,
-    /// Another run, not before this.
-    Again(BootTime),
+    /// Another run after this wait.
+    Again(Duration),
 }
 
 #[derive(Deserialize)]
@@ -31,23 +33,23 @@ pub(crate) fn after(
     if !terms.is_retried() || u32::from(terms.attempts) <= attempt || !is_retryable(error) {
         return Then::End;
     }
-    let not_before = now.plus(terms.backoff(attempt, random));
+    let wait = terms.backoff(attempt, random);
     // A run that could not begin in time is none: better to tell now why the last one failed.
-    if deadline <= not_before { Then::End } else { Then::Again(not_before) }
+    if deadline <= now.plus(wait) { Then::End } else { Then::Again(wait) }
 }
 
 /// Whether another run may end better: some errors are for good, and a handler may say so of its own.
 fn is_retryable(error: &TaskError) -> bool {
     const FOR_GOOD: [&str; 3] = [code::UNKNOWN_COMMAND, code::INVALID_PARAMS, code::CANCELLED];
-    let details = error.details.as_ref().map(|details| details.get());
+    // A list would also be taken for the fields in their order.
+    let details =
+        error.details.as_ref().map(|details| details.get()).filter(|d| d.starts_with('{'));
     let said = details.and_then(|details| serde_json::from_str::<Details>(details).ok());
     !FOR_GOOD.contains(&error.code.as_str()) && said.and_then(|said| said.retryable) != Some(false)
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use ploinky_queue::Mode;
     use serde_json::value::RawValue;
 
@@ -92,10 +94,11 @@ mod tests {
     fn the_next_run_comes_after_the_wait_and_before_the_deadline() {
         let late = TaskError::new(code::DEADLINE, "m");
         let [now, soon] = [100, 600].map(BootTime::from_ns);
-        assert_eq!(then(&terms(9), 1, &late), Then::Again(now.plus(Duration::from_nanos(999))));
-        assert_eq!(then(&terms(9), 2, &late), Then::Again(now.plus(Duration::from_nanos(1999))));
-        assert_eq!(then(&terms(9), 7, &late), Then::Again(now.plus(Duration::from_nanos(2999))));
+        for (attempt, ns) in [(1, 999), (2, 1999), (7, 2999)] {
+            let wait = Duration::from_nanos(ns);
+            assert_eq!(then(&terms(9), attempt, &late), Then::Again(wait));
+        }
         assert_eq!(after(&terms(9), 1, soon, &late, now, u64::MAX), Then::End);
-        assert_eq!(after(&terms(9), 1, soon, &late, now, 0), Then::Again(now));
+        assert_eq!(after(&terms(9), 1, soon, &late, now, 0), Then::Again(Duration::ZERO));
     }
 }

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use ploinky_contract::TaskId;
-use ploinky_queue::{Request, TaskError};
+use ploinky_queue::TaskError;
 use serde_json::value::RawValue;
 
 use crate::boot_time::BootTime;
@@ -50,20 +50,5 @@ impl Ending {
     /// An error without details.
     pub(crate) fn failed(code: &str, message: impl Into<String>) -> Self {
         Self::Failed(TaskError::new(code, message))
-    }
-}
-
-/// The bytes of a request with the number of the run in them.
-pub(crate) fn numbered<'a>(
-    bytes: &'a [u8],
-    request: Option<Request>,
-    attempt: u32,
-) -> Cow<'a, [u8]> {
-    match request {
-        Some(mut request) if request.attempt != attempt => {
-            request.attempt = attempt;
-            Cow::Owned(request.encode())
-        }
-        Some(_) | None => Cow::Borrowed(bytes),
     }
 }

@@ -1,22 +1,25 @@
 //! One thread's life: take a task, claim it, carry it out, record how it ended.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use ploinky_contract::{Container, Handler, chain};
-use ploinky_queue::{Claimed, NotClaimed, Recorded, TaskError, code};
+use ploinky_queue::{Claim, Claimed, NotClaimed, Recorded, TaskError, code};
 
 use crate::boot_time::{BootTime, wait};
+use crate::file_result::FileName;
 use crate::handler;
 use crate::inbox::Inbox;
 use crate::interrupt::{Interrupt, Why};
 use crate::job::Job;
 use crate::lane::Lane;
-use crate::lanes::Lanes;
+use crate::lanes::{Lanes, Look};
 use crate::log;
 use crate::progress::Progress;
+use crate::retry::{self, Then};
 use crate::run::{Ending, Run};
 use crate::schedule::Next;
 use crate::worker::{Answer, Pool};
@@ -60,7 +63,12 @@ impl Runner {
         {
             match self.lanes.claim(slot, lane, id) {
                 Ok(Claimed::Ours(job)) => self.carry_out(&job, interrupt),
-                Ok(Claimed::Not(NotClaimed::Taken | NotClaimed::NotYet { .. })) => {}
+                Ok(Claimed::Not(NotClaimed::Taken)) => {}
+                Ok(Claimed::Not(NotClaimed::NotYet { not_before_boot_ns })) => {
+                    if let Look::Waits(entry, _) = self.lanes.look(lane, id) {
+                        self.inbox.put_off(entry, BootTime::from_ns(not_before_boot_ns));
+                    }
+                }
                 Ok(Claimed::Not(NotClaimed::Stale)) => {
                     log::event(&format!("task {id} came too late to be run"));
                 }
@@ -117,45 +125,108 @@ impl Runner {
 
     /// Records how a run ended, and lets the task wait for its next one if there is to be one.
     fn settle(&self, job: &Job, ending: Ending) {
-        let error = match ending {
+        let (error, has_file) = match ending {
             Ending::Value(value) => return self.record(job, || self.lanes.complete(job, &value)),
-            Ending::File(name) => self.lanes.file_error(job, &name),
-            Ending::Failed(error) => error,
-            Ending::Asked(why) => why.error(),
+            Ending::File(name) => match self.settle_file(job, &name) {
+                Ok(()) => return,
+                Err(error) => (error, true),
+            },
+            Ending::Asked(Why::Stopping) if let Some(claim) = job.retried() => {
+                // The next runner takes it again; the run did not fail by itself and does not count.
+                self.try_on(job, || self.lanes.give_back(claim));
+                return;
+            }
+            Ending::Asked(why) => (why.error(), false),
+            Ending::Failed(error) => (error, false),
         };
         let TaskError { message, code, details: _ } = &error;
-        let command = job.command();
-        log::event(&format!("task {} ({command}) failed: {code}: {message:?}", job.id()));
+        let (id, command, attempt) = (job.id(), job.command(), job.attempt());
+        if has_file && let Err(e) = self.lanes.remove_output(id) {
+            log::event(&format!("cannot remove the file that task {id} left: {e}"));
+        }
+        if let Some((claim, wait)) = again(job, &error) {
+            log::event(&format!(
+                "run {attempt} of task {id} ({command}) failed: {code}: {message:?}; the next one \
+                 comes in {wait:.1?}"
+            ));
+            let not_before = BootTime::after(wait);
+            if self.try_on(job, || self.lanes.put_off(claim, &error, wait)) {
+                self.inbox.put_off(self.lanes.entry(claim.head()), not_before);
+            }
+            return;
+        }
+        log::event(&format!("task {id} ({command}) failed: {code}: {message:?}"));
         self.record(job, || self.lanes.fail(job, &error));
+    }
+
+    /// Records that the result is the file which the handler left.
+    fn settle_file(&self, job: &Job, name: &FileName) -> Result<(), TaskError> {
+        let bad = |why: String| TaskError::new(code::AGENT_BAD_RESULT, why);
+        let mut sealed = Err(bad("the file of the handler could not be kept".to_owned()));
+        self.try_on(job, || {
+            sealed = match self.lanes.seal(job, name) {
+                Ok(Some(file)) => Ok(file),
+                Ok(None) => Err(bad(format!(
+                    "the handler left no file, or called it what no file is called: {name:?}"
+                ))),
+                Err(e) if e.is_fault_of_agent() => {
+                    Err(bad(format!("what the handler left is no file: {}", chain(&e))))
+                }
+                Err(e) => return Err(io::Error::other(e)),
+            };
+            Ok(())
+        });
+        let file = sealed?;
+        self.record(job, || self.lanes.complete_file(job, &file));
+        Ok(())
+    }
+
+    fn record(&self, job: &Job, record: impl Fn() -> io::Result<Recorded>) {
+        self.try_on(job, || {
+            if record()? == Recorded::AlreadySo {
+                log::event(&format!("task {} had an outcome before its end", job.id()));
+            }
+            Ok(())
+        });
         if job.lane() == Lane::Durable {
             self.inbox.is_over(job.id());
         }
     }
 
-    /// Tries until it is recorded or the server has given up. A lock is never released without a record.
-    fn record(&self, job: &Job, record: impl Fn() -> io::Result<Recorded>) {
+    /// Tries until it is written down or the server has given up; `false` then. A lock is never released
+    /// without a record.
+    fn try_on(&self, job: &Job, mut write: impl FnMut() -> io::Result<()>) -> bool {
         let end = job.deadline().plus(LAST_WORD);
         let mut retry = RECORD_RETRY_FIRST;
         let mut is_told = false;
         loop {
-            let error = match record() {
-                Ok(Recorded::Made) => return,
-                Ok(Recorded::AlreadySo) => {
-                    let id = job.id();
-                    return log::event(&format!("task {id} had an outcome before its end"));
-                }
-                Err(e) => e,
-            };
+            let Err(error) = write() else { return true };
             if !is_told {
-                log::event(&format!("cannot record the outcome of task {}: {error}", job.id()));
+                log::event(&format!(
+                    "cannot record the outcome of task {}: {}",
+                    job.id(),
+                    chain(&error)
+                ));
                 is_told = true;
             }
             if end.is_past() {
-                return;
+                return false;
             }
             wait(&mut [], Some(BootTime::after(retry))).ok();
             retry = (retry * 2).min(RECORD_RETRY_MAX);
         }
+    }
+}
+
+/// The claim and the wait before the next run, if one is to follow the run that failed.
+fn again<'a>(job: &'a Job, error: &TaskError) -> Option<(&'a Claim, Duration)> {
+    let claim = job.retried()?;
+    let terms = &claim.head().terms;
+    let random = RandomState::new().hash_one(claim.attempt());
+    let now = BootTime::now();
+    match retry::after(terms, claim.attempt(), job.deadline(), error, now, random) {
+        Then::Again(wait) => Some((claim, wait)),
+        Then::End => None,
     }
 }
 

@@ -151,7 +151,9 @@ impl Agent {
     /// agent-core in front of a program of its own.
     pub(crate) fn host(&self, words: &[&str]) -> Command {
         let mut command = self.command(&["host"]);
-        command.arg("--").args(words);
+        command.arg("--").args(words).current_dir(self.path("code"));
+        // Nobody waits for what an orphan holds.
+        command.stdout(Stdio::null()).stderr(Stdio::null());
         command
     }
 

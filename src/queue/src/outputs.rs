@@ -9,7 +9,7 @@ use rustix::fs::{Mode, fchmod, fstat};
 
 use crate::producer::remove_result;
 use crate::read_result::{BadResult, length_of, open_plain};
-use crate::{Claim, Consumer, FileResult, Producer};
+use crate::{Claim, Consumer, FileResult, Producer, SyncClaim};
 
 /// Everybody may read: the server is nobody special to the agent's files.
 const READABLE: u32 = 0o444;
@@ -64,15 +64,38 @@ impl Consumer {
         name: &str,
         media_type: &str,
     ) -> Result<Option<FileResult>, BadResult> {
+        self.seal(claim.id(), claim.head().terms.is_async(), name, media_type)
+    }
+
+    /// The same for a task of the other lane.
+    ///
+    /// # Errors
+    /// Those of [`Consumer::seal_output`].
+    pub fn seal_output_of_call(
+        &self,
+        claim: &SyncClaim,
+        name: &str,
+        media_type: &str,
+    ) -> Result<Option<FileResult>, BadResult> {
+        self.seal(claim.id(), false, name, media_type)
+    }
+
+    fn seal(
+        &self,
+        id: TaskId,
+        is_durable: bool,
+        name: &str,
+        media_type: &str,
+    ) -> Result<Option<FileResult>, BadResult> {
         let trouble = |source: io::Error| BadResult::Trouble { source };
-        let Some(output) = open(self.directories.outputs(), claim.id())? else { return Ok(None) };
+        let Some(output) = open(self.directories.outputs(), id)? else { return Ok(None) };
         let file = OwnedFd::from(output.file);
         let mode = fstat(&file).map_err(|e| trouble(e.into()))?.st_mode;
         if mode & READABLE != READABLE {
             let mode = Mode::from_raw_mode(mode & 0o7777 | READABLE);
             fchmod(&file, mode).map_err(|e| trouble(e.into()))?;
         }
-        if claim.head().terms.is_async() {
+        if is_durable {
             let disk = &self.directories.disk;
             disk.sync_file(&file).map_err(trouble)?;
             let outputs = self.directories.outputs().map_err(trouble)?;

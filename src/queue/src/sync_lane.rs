@@ -25,6 +25,7 @@ mod producer;
 mod recovery;
 #[cfg(test)]
 mod scratch;
+mod waiting;
 
 pub use self::consumer::{SyncClaim, SyncConsumer};
 pub use self::janitor::sweep_sync;

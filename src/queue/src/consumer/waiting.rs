@@ -33,6 +33,22 @@ pub struct Waiting {
 }
 
 impl Consumer {
+    /// All tasks whose requests are there, whatever became of them.
+    ///
+    /// # Errors
+    /// When the inbox cannot be listed.
+    pub fn requests(&self) -> io::Result<Vec<TaskId>> {
+        ids_in(&self.directories.requests, usize::MAX)
+    }
+
+    /// Whether a task has its outcome.
+    ///
+    /// # Errors
+    /// When the queue cannot be read.
+    pub fn is_over(&self, id: TaskId) -> io::Result<bool> {
+        self.directories.has_outcome(id)
+    }
+
     /// Tasks that wait, in the order of their submission; those that cannot be read come last, those that
     /// wait for their next run not at all. Tasks for which `skip` holds are not looked at.
     ///

@@ -97,6 +97,7 @@ pub(crate) struct RequestHead {
     pub(crate) seq: u64,
     pub(crate) deadline_boot_ns: u64,
     pub(crate) is_of_boot: bool,
+    pub(crate) is_stream: bool,
     /// N of `ploinky@N`, who waits.
     pub(crate) instance: u16,
 }
@@ -111,6 +112,7 @@ impl RequestHead {
             seq: head.seq,
             deadline_boot_ns: head.deadline_boot_ns,
             is_of_boot: head.boot_id == boot_id,
+            is_stream: head.terms.stream,
             instance: head.submitter.instance,
         })
     }

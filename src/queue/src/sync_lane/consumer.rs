@@ -56,6 +56,7 @@ pub struct SyncClaim {
     deadline_boot_ns: u64,
     /// Who waits.
     instance: u16,
+    is_stream: bool,
     bytes: Vec<u8>,
 }
 
@@ -164,13 +165,22 @@ impl SyncConsumer {
         if self.has_outcome(id, head.instance)? || fstat(&file)?.st_nlink == 0 {
             return Ok(Claimed::Not(NotClaimed::Taken));
         }
-        let RequestHead { id: _, command, seq: _, deadline_boot_ns, is_of_boot, instance } = head;
+        let RequestHead {
+            id: _,
+            command,
+            seq: _,
+            deadline_boot_ns,
+            is_of_boot,
+            is_stream,
+            instance,
+        } = head;
         let stale = if !is_of_boot {
             TaskError::new(code::CANCELLED, "the host was started anew before the task ran")
         } else if deadline_boot_ns <= boottime_ns() {
             TaskError::new(code::DEADLINE, "the time of the task was over before it could run")
         } else {
-            let claim = SyncClaim { slot, id, command, deadline_boot_ns, instance, bytes };
+            let claim =
+                SyncClaim { slot, id, command, deadline_boot_ns, instance, is_stream, bytes };
             return Ok(Claimed::Ours(claim));
         };
         self.publish(instance, id, &stale.encode(id))?;
@@ -194,7 +204,7 @@ impl SyncConsumer {
         self.end(claim, why.encode(claim.id))
     }
 
-    fn end(&self, claim: &SyncClaim, mut bytes: Vec<u8>) -> io::Result<Recorded> {
+    pub(super) fn end(&self, claim: &SyncClaim, mut bytes: Vec<u8>) -> io::Result<Recorded> {
         if RESULT_MAX_BYTES < bytes.len() {
             bytes = too_large(bytes.len()).encode(claim.id);
         }
@@ -345,6 +355,11 @@ impl SyncClaim {
     /// When the task is over at the latest, in nanoseconds of `CLOCK_BOOTTIME`.
     pub fn deadline_boot_ns(&self) -> u64 {
         self.deadline_boot_ns
+    }
+
+    /// Whether the caller reads events while the task runs.
+    pub fn is_stream(&self) -> bool {
+        self.is_stream
     }
 
     /// The bytes of the request file: one JSON object.

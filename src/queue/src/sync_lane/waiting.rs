@@ -1,0 +1,62 @@
+//! What waits in the lane, as far as a scheduler has to know, and results that are files.
+
+use std::io;
+
+use ploinky_contract::TaskId;
+use ploinky_contract::limits::URGENCY_DEFAULT;
+
+use super::{SyncClaim, SyncConsumer};
+use crate::consumer::ids_in;
+use crate::request::TaskHead;
+use crate::{FileResult, Recorded, Waiting};
+
+impl SyncConsumer {
+    /// All tasks whose requests are there.
+    ///
+    /// # Errors
+    /// When the inbox cannot be listed.
+    pub fn requests(&self) -> io::Result<Vec<TaskId>> {
+        ids_in(&self.directories.requests, usize::MAX)
+    }
+
+    /// A task that a hint of the kernel named; `None` if it does not wait.
+    ///
+    /// # Errors
+    /// When the lane cannot be read.
+    pub fn waiting_task(&self, id: TaskId) -> io::Result<Option<Waiting>> {
+        let Some(inbound) = self.read(id)? else { return Ok(None) };
+        let Ok(head) = TaskHead::decode(inbound.bytes()) else {
+            return Ok(Some(Waiting {
+                id,
+                order: u64::MAX,
+                urgency: URGENCY_DEFAULT,
+                what: None,
+                not_before_boot_ns: 0,
+                deadline_boot_ns: 0,
+                failed: 0,
+                attempts: 1,
+            }));
+        };
+        if self.has_outcome(id, head.submitter.instance)? {
+            return Ok(None);
+        }
+        Ok(Some(Waiting {
+            id,
+            order: head.seq,
+            urgency: head.terms.urgency,
+            not_before_boot_ns: 0,
+            deadline_boot_ns: head.deadline_boot_ns,
+            failed: 0,
+            attempts: 1,
+            what: Some((head.owner, head.command)),
+        }))
+    }
+
+    /// Publishes that the result of a claimed task is a file, and frees its slot.
+    ///
+    /// # Errors
+    /// The task is still claimed and has no outcome; try again.
+    pub fn complete_file(&self, claim: &SyncClaim, file: &FileResult) -> io::Result<Recorded> {
+        self.end(claim, file.encode(claim.id()))
+    }
+}
