@@ -36,6 +36,8 @@ mod outcome;
 mod outputs;
 mod producer;
 mod progress;
+#[cfg(test)]
+mod promises;
 mod publish;
 mod read_result;
 mod record;

@@ -4,14 +4,15 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Mutex;
 
-use ploinky_contract::TaskId;
+use ploinky_contract::{TaskId, TaskState};
 use rustix::io::Errno;
 use serde_json::value::RawValue;
 use tempfile::TempDir;
 
 use crate::disk::Step;
 use crate::{
-    Claim, Claimed, Consumer, Outcome, Producer, Request, Submitter, Terms, boot_id, boottime_ns,
+    Accepted, Claim, Claimed, Consumer, Mode, Outcome, Producer, Request, SubmitError, Submitter,
+    Terms, boot_id, boottime_ns,
 };
 
 /// All directories of a queue.
@@ -22,6 +23,15 @@ pub(crate) struct Scratch {
     directory: TempDir,
     pub(crate) producer: Producer,
     pub(crate) consumer: Consumer,
+}
+
+/// Unmounts when it goes.
+pub(crate) struct Mounted(PathBuf);
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        rustix::mount::unmount(&self.0, rustix::mount::UnmountFlags::DETACH).ok();
+    }
 }
 
 impl Scratch {
@@ -38,9 +48,71 @@ impl Scratch {
         Self { directory, producer, consumer }
     }
 
+    /// A queue on a small file system of its own; `None` where nothing can be mounted.
+    pub(crate) fn on_tmpfs(options: &str) -> Option<(Self, Mounted)> {
+        let directory = tempfile::tempdir().unwrap();
+        let flags = rustix::mount::MountFlags::empty();
+        let options = std::ffi::CString::new(options).unwrap();
+        let options = Some(options.as_c_str());
+        if let Err(e) = rustix::mount::mount("tmpfs", directory.path(), "tmpfs", flags, options) {
+            eprintln!("skipped: cannot mount a tmpfs here ({e})");
+            return None;
+        }
+        let mount = Mounted(directory.path().to_owned());
+        Some((Self::within(directory), mount))
+    }
+
     /// Another runner on the same queue.
     pub(crate) fn another_consumer(&self) -> Consumer {
         Consumer::open(self.directory.path(), boot_id().unwrap()).unwrap()
+    }
+
+    /// A server that sees the same queue.
+    pub(crate) fn another_producer(&self) -> Producer {
+        Producer::open(self.directory.path()).unwrap()
+    }
+
+    /// Accepts a task for good.
+    pub(crate) fn accept(&self, request: &Request) -> Result<Accepted, SubmitError> {
+        let mut results = self.producer.submit_durable(std::slice::from_ref(request));
+        assert_eq!(results.len(), 1);
+        results.remove(0)
+    }
+
+    /// Accepts the task `number`, which is run once.
+    pub(crate) fn accept_once(&self, number: u8) -> TaskId {
+        let request = kept(number, 1);
+        assert_eq!(self.accept(&request).unwrap(), Accepted::New);
+        request.id
+    }
+
+    /// Accepts the task `number`, which is run up to `attempts` times.
+    pub(crate) fn accept_retried(&self, number: u8, attempts: u16) -> TaskId {
+        let request = kept(number, attempts);
+        assert_eq!(self.accept(&request).unwrap(), Accepted::New);
+        request.id
+    }
+
+    /// The durable outcome as text, as in [`Scratch::outcome`].
+    pub(crate) fn kept_outcome(&self, id: TaskId) -> Option<String> {
+        self.producer.collect_durable(id).unwrap().map(text)
+    }
+
+    pub(crate) fn state(&self, id: TaskId) -> Option<TaskState> {
+        self.producer.inspect(id).unwrap().map(|task| task.state)
+    }
+
+    pub(crate) fn put(&self, directory: &str, name: &str, bytes: &[u8]) {
+        std::fs::File::create(self.path(directory, name))
+            .and_then(|mut file| io::Write::write_all(&mut file, bytes))
+            .unwrap();
+    }
+
+    /// Nothing may be left in any directory.
+    pub(crate) fn assert_empty(&self) {
+        for directory in DIRECTORIES {
+            assert_eq!(self.names(directory), Vec::<String>::new(), "{directory}");
+        }
     }
 
     pub(crate) fn path(&self, directory: &str, name: &str) -> PathBuf {
@@ -70,11 +142,7 @@ impl Scratch {
 
     /// The outcome as text: the value, or `code: message`.
     pub(crate) fn outcome(&self, id: TaskId) -> Option<String> {
-        self.producer.collect(id).unwrap().map(|outcome| match outcome {
-            Outcome::Done(value) => value.get().to_owned(),
-            Outcome::File(file) => format!("{file:?}"),
-            Outcome::Failed(error) => format!("{}: {}", error.code, error.message),
-        })
+        self.producer.collect(id).unwrap().map(text)
     }
 
     /// What a stranger leaves at the name of a result has to be refused, and nothing may stay of the task.
@@ -102,6 +170,32 @@ pub(crate) fn raw(json: &str) -> Box<RawValue> {
     RawValue::from_string(json.to_owned()).unwrap()
 }
 
+fn text(outcome: Outcome) -> String {
+    match outcome {
+        Outcome::Done(value) => value.get().to_owned(),
+        Outcome::File(file) => format!("{file:?}"),
+        Outcome::Failed(error) => format!("{}: {}", error.code, error.message),
+    }
+}
+
+/// A request that is accepted for good, for a minute, and run up to `attempts` times.
+pub(crate) fn kept(number: u8, attempts: u16) -> Request {
+    let terms = Terms {
+        mode: Mode::Async,
+        attempts,
+        deadline_in_ns: Some(60_000_000_000),
+        ..Terms::default()
+    };
+    Request { terms, ..request(number) }
+}
+
+/// The same with an id that comes from a key.
+pub(crate) fn keyed(number: u8) -> Request {
+    let mut request = kept(number, 1);
+    request.terms.digest = Some("0".repeat(64));
+    request
+}
+
 /// A request that may run for a minute.
 pub(crate) fn request(number: u8) -> Request {
     let now = boottime_ns();
@@ -119,22 +213,39 @@ pub(crate) fn request(number: u8) -> Request {
     }
 }
 
-/// Errors that the next syncs give, in this order; then all goes well.
-#[derive(Debug, Default)]
-pub(crate) struct Faults(Mutex<Vec<(Step, Errno)>>);
+/// What happens at the next syncs, in this order; then all goes well.
+#[derive(Default)]
+pub(crate) struct Faults(Mutex<Vec<(Step, Fault)>>);
+
+type Fault = Box<dyn FnOnce() -> io::Result<()> + Send>;
 
 impl Faults {
     /// Makes the next sync of this kind fail.
-    #[expect(dead_code, reason = "the tests of promises come next")]
-    pub(crate) fn add(&self, step: Step, error: Errno) {
-        self.0.lock().unwrap().push((step, error));
+    pub(crate) fn fail(&self, step: Step) {
+        self.at(step, || Err(Errno::IO.into()));
+    }
+
+    /// Does something in the place of the next sync of this kind.
+    pub(crate) fn at(&self, step: Step, fault: impl FnOnce() -> io::Result<()> + Send + 'static) {
+        self.0.lock().unwrap().push((step, Box::new(fault)));
+    }
+
+    /// How many have not come yet.
+    pub(crate) fn left(&self) -> usize {
+        self.0.lock().unwrap().len()
     }
 
     pub(crate) fn next(&self, step: Step) -> io::Result<()> {
         let mut faults = self.0.lock().unwrap();
-        match faults.iter().position(|(kind, _)| *kind == step) {
-            Some(index) => Err(faults.remove(index).1.into()),
-            None => Ok(()),
-        }
+        let Some(index) = faults.iter().position(|(kind, _)| *kind == step) else { return Ok(()) };
+        let (_, fault) = faults.remove(index);
+        drop(faults);
+        fault()
+    }
+}
+
+impl std::fmt::Debug for Faults {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Faults").field(&self.left()).finish()
     }
 }

@@ -176,7 +176,7 @@ fn end_of(producer: &SyncProducer, id: TaskId, is_cancelled: bool) -> Option<End
         Outcome::Done(_) => End::Done,
         Outcome::Failed(error) => End::Failed(error.code),
         #[allow(unreachable_patterns, clippy::allow_attributes, reason = "other kinds may come")]
-        other => panic!("{other:?}"),
+        other @ Outcome::File(_) => panic!("{other:?}"),
     };
     producer.clean_collected(id).unwrap();
     Some(end)

@@ -143,6 +143,10 @@ impl Producer {
             inspected.record = Some(record);
             return Ok(Some(inspected));
         }
+        // Its outcome goes after its request: it has none because it is being removed.
+        if about(requests, id.as_str()).map_err(trouble)?.is_none() {
+            return Ok(None);
+        }
         inspected.state = match (&note, is_running) {
             (_, true) => TaskState::Running,
             (Some(_), false) => TaskState::Retrying,
