@@ -88,6 +88,8 @@ impl Producer {
         if !self.directories.has_outcome(id)? {
             return Ok(false);
         }
+        // An ended task needs them no more, and a new one of this id must not take them for its own.
+        self.remove_files(id)?;
         unless_absent(unlinkat(&self.directories.requests, id.as_str(), AtFlags::empty()))?;
         Ok(true)
     }

@@ -124,7 +124,7 @@ fn a_task_that_has_not_ended_is_not_removed_and_one_that_has_leaves_nothing() {
     queue.put("outputs", task.as_str(), b"x");
     let upload = queue.producer.stage_upload(task).unwrap();
     upload.create(0).unwrap();
-    upload.publish(true).unwrap();
+    assert!(upload.publish_as(task, true).unwrap());
     queue.consumer.complete(&claim, &raw("1")).unwrap();
     queue.producer.directories.disk.faults.fail(Step::Directory);
     assert!(queue.producer.remove(task).is_err());

@@ -167,12 +167,12 @@ fn an_upload_appears_whole_or_not_at_all() {
         let upload = queue.producer.stage_upload(task).unwrap();
         let file = upload.create(0).unwrap();
         queue.producer.directories.disk.faults.fail(step);
-        assert!(upload.sync(file).and_then(|()| upload.publish(true)).is_err());
+        assert!(upload.sync(file).and_then(|()| upload.publish_as(task, true)).map(drop).is_err());
         assert_eq!(queue.names("files"), Vec::<String>::new());
     }
     let upload = queue.producer.stage_upload(task).unwrap();
     (0..3).for_each(|number| write(&upload, number));
-    upload.publish(true).unwrap();
+    assert!(upload.publish_as(task, true).unwrap());
     assert_eq!(queue.names(&format!("files/{task}")), ["0", "1", "2"]);
     queue.producer.remove_files(task).unwrap();
     queue.producer.remove_files(task).unwrap();
