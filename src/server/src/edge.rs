@@ -1,6 +1,9 @@
 //! One request, from its head to its answer: the order of the stages, and nothing else.
 
+mod calls;
 mod durable;
+mod stream;
+mod upload;
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -18,7 +21,7 @@ use ploinky_contract::{CommandName, TaskId, UserId};
 use ploinky_queue::code;
 
 use crate::byte_budget::ByteBudget;
-use crate::guardian::{self, Head};
+use crate::guardian::{self, Admitted, Head};
 use crate::health;
 use crate::journal::{TaskLine, TaskLog};
 use crate::orchestrator::Agent;
@@ -27,9 +30,11 @@ use crate::reload::Table;
 use crate::reply::{self, Reader};
 use crate::routes::{Routes, Target};
 use crate::static_files::Site;
+use crate::streams::Streams;
 use crate::task_key::TaskKey;
-use crate::task_queue::{Held, Ticket as _};
-use crate::tasks;
+use crate::task_queue::{Held, Outcome};
+use crate::uploads::Uploads;
+use crate::{output, tasks};
 
 /// Bytes of a refused body that are not worth a connection: they have arrived with the head.
 const SMALL_BODY_BYTES: u64 = 16 * 1024;
@@ -46,13 +51,16 @@ pub(crate) struct Edge {
     key: TaskKey,
     /// For the bodies of all requests.
     bodies: ByteBudget,
+    uploads: Uploads,
+    streams: Streams,
 }
 
 impl Edge {
     /// Answers with what `table` holds, as instance `instance`.
     pub(crate) fn new(table: Table, instance: u16, key: TaskKey, now: Instant) -> Self {
         let bodies = ByteBudget::new(BODIES_MAX_BYTES);
-        Self { table, instance, tasks: TaskLog::new(now), key, bodies }
+        let (uploads, streams) = (Uploads::default(), Streams::default());
+        Self { table, instance, tasks: TaskLog::new(now), key, bodies, uploads, streams }
     }
 
     /// What answers where at present.
@@ -68,6 +76,11 @@ impl Edge {
     /// The lines on tasks.
     pub(crate) fn tasks(&self) -> &TaskLog {
         &self.tasks
+    }
+
+    /// Ends what would go on for long: the process is about to end.
+    pub(crate) fn end_streams(&self) {
+        self.streams.end_all();
     }
 
     /// The service for every connection.
@@ -99,7 +112,13 @@ async fn answer(State(edge): State<Arc<Edge>>, request: Request) -> Response {
             let routes = edge.table.routes();
             match routes.find(head.domain(), parts.uri.path()) {
                 Some(Target::Agent(agent)) => {
-                    return call(&edge, agent, &head, &parts, body, started).await;
+                    return match agent.below(parts.uri.path()) {
+                        upload::PATH => {
+                            upload::answer(&edge, agent, &head, &parts, body, started).await
+                        }
+                        stream::PATH => stream::answer(&edge, agent, &head, &parts, started),
+                        _ => call(&edge, agent, &head, &parts, body, started).await,
+                    };
                 }
                 Some(Target::Files(site)) if is_read(&parts.method) => match file(site, &parts) {
                     Ok(response) => return response,
@@ -117,8 +136,8 @@ async fn answer(State(edge): State<Arc<Edge>>, request: Request) -> Response {
 }
 
 async fn call(
-    edge: &Edge,
-    agent: &Agent,
+    edge: &Arc<Edge>,
+    agent: &Arc<Agent>,
     head: &Head,
     parts: &Parts,
     body: Body,
@@ -132,36 +151,18 @@ async fn call(
             return reply::refusal(&refused, None, reader(parts), is_unread);
         }
     };
-    let mut line = Line {
-        edge,
-        agent,
-        user: admitted.user().clone(),
-        command: admitted.command().clone(),
-        id: None,
-        started,
-        is_written: false,
-    };
+    let line = Line::new(edge, agent, &admitted, started);
     if admitted.wishes().is_durable() {
-        return durable::answer(line, admitted).await;
-    }
-    let result = match agent.call(admitted) {
-        Ok(ticket) => {
-            let id = ticket.id();
-            line.id = Some(id);
-            ticket.wait().await.map(|end| (id, end))
-        }
-        Err(refused) => Err(refused),
-    };
-    match result {
-        Ok((id, end)) => line.end(id, end),
-        Err(refused) => line.refuse(&refused),
+        durable::answer(line, admitted, None).await
+    } else {
+        calls::answer(line, admitted, None).await
     }
 }
 
 /// The line on one call. Dropped without being written, it says that the client went away.
-struct Line<'a> {
-    edge: &'a Edge,
-    agent: &'a Agent,
+struct Line {
+    edge: Arc<Edge>,
+    agent: Arc<Agent>,
     user: UserId,
     command: CommandName,
     id: Option<TaskId>,
@@ -169,11 +170,29 @@ struct Line<'a> {
     is_written: bool,
 }
 
-impl Line<'_> {
+impl Line {
+    fn new(edge: &Arc<Edge>, agent: &Arc<Agent>, call: &Admitted, started: Instant) -> Self {
+        Self {
+            edge: Arc::clone(edge),
+            agent: Arc::clone(agent),
+            user: call.user().clone(),
+            command: call.command().clone(),
+            id: None,
+            started,
+            is_written: false,
+        }
+    }
+
     /// The response to a task that has an outcome.
     fn end(&mut self, id: TaskId, held: Held) -> Response {
-        let Held { outcome, share } = held;
-        let response = reply::outcome(id, &outcome, share);
+        let Held { outcome, share, file } = held;
+        let response = match (&outcome, file) {
+            (Outcome::File(result), Some(file)) => match output::whole(file, result) {
+                Ok(sent) => reply::file_once(id, sent, result.name()),
+                Err(refused) => return self.refuse(&refused),
+            },
+            _ => reply::outcome(id, &outcome, share),
+        };
         self.write(response.status().as_u16(), reply::code_of_outcome(&outcome), None);
         response
     }
@@ -206,7 +225,7 @@ impl Line<'_> {
     }
 }
 
-impl Drop for Line<'_> {
+impl Drop for Line {
     fn drop(&mut self) {
         if !self.is_written {
             self.write(CLIENT_GONE, code::CANCELLED, None);

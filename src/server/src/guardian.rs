@@ -4,10 +4,12 @@
 
 mod body;
 mod call;
+mod form;
 mod header_value;
 mod host;
 mod identity;
 mod prefer;
+mod subscription;
 mod wishes;
 
 use std::time::Duration;
@@ -21,9 +23,11 @@ use serde_json::value::RawValue;
 
 pub(crate) use self::body::ReadError;
 pub(crate) use self::call::{CallError, has_lone_surrogate};
+pub(crate) use self::form::{AdmittedForm, admit_form};
 pub(crate) use self::header_value::HeaderError;
 pub(crate) use self::host::HostError;
 pub(crate) use self::identity::{Caller, Door};
+pub(crate) use self::subscription::{Subscription, admit_subscription};
 pub(crate) use self::wishes::Wishes;
 use crate::byte_budget::ByteBudget;
 use crate::refusal::Refusal;

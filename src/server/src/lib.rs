@@ -36,12 +36,11 @@ mod task_key;
 
 mod byte_budget;
 
+mod output;
 mod static_files;
 
-#[cfg_attr(not(test), expect(dead_code, reason = "the edge follows"))]
 mod streams;
 
-#[cfg_attr(not(test), expect(dead_code, reason = "the edge follows"))]
 mod uploads;
 
 mod refusal;

@@ -5,12 +5,13 @@
 
 use std::time::Duration;
 
-use ploinky_contract::limits::{IN_FLIGHT_PER_AGENT, URI_MAX_BYTES};
+use ploinky_contract::limits::{IN_FLIGHT_PER_AGENT, STREAMS_AT_ONCE, URI_MAX_BYTES};
 use ploinky_contract::{CommandName, TaskId, TaskState, UserId};
 use ploinky_queue::{BadResult, SubmitError};
 
 use crate::guardian::{CallError, HeaderError, HostError, ReadError};
 use crate::tasks::QueryError;
+use crate::uploads::UploadError;
 
 /// What went wrong inside, for the operator only.
 pub(crate) type Trouble = Box<dyn std::error::Error + Send + Sync>;
@@ -67,6 +68,21 @@ pub(crate) enum Refusal {
     /// The idempotency key stands for another call.
     #[error("the Idempotency-Key was used for another call before; take a new key for a new call")]
     KeyReused(TaskId),
+    /// The form is none, or cannot be taken.
+    #[error(transparent)]
+    Upload(UploadError),
+    /// Another upload with the same idempotency key comes, or has just gone.
+    #[error("an upload with the same Idempotency-Key is being taken or removed; try again later")]
+    SameKeyIsComing,
+    /// The result of the task is no file.
+    #[error("the result of the task is no file")]
+    NoFile,
+    /// The agent is run by a program of its own.
+    #[error("the agent runs a program of its own, which gives results and no streams; use POST")]
+    StreamUnsupported,
+    /// As many streams as allowed go on.
+    #[error("{STREAMS_AT_ONCE} streams go on already; try again later")]
+    Streams,
     /// Nothing is deployed there.
     #[error("nothing is deployed at this path")]
     NothingThere,

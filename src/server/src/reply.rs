@@ -2,11 +2,12 @@
 //!
 //! The caller gets a stable `code` and a sentence; a status from 500 on never describes our insides.
 
+mod events;
 mod file;
-#[cfg_attr(not(test), expect(dead_code, reason = "the edge follows"))]
-pub(crate) mod output;
+mod output;
 mod page;
 mod task;
+mod upload;
 
 use axum::body::Body;
 use axum::response::Response;
@@ -17,7 +18,9 @@ use ploinky_queue::{BadResult, Outcome, RecordError, TaskError, code};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
+pub(crate) use self::events::{early_end, events, last_event, lost};
 pub(crate) use self::file::found;
+pub(crate) use self::output::{again as file_again, once as file_once};
 use self::page::page;
 pub(crate) use self::task::{
     accepted, ending, purged, put_wait, removed, status_of_end, task, task_page,
@@ -80,7 +83,7 @@ pub(crate) fn outcome(id: TaskId, outcome: &Outcome, share: Option<ByteShare>) -
         Outcome::File(_) => (
             status_of_code(code::AGENT_BAD_RESULT),
             failure(
-                "the result is a file, which this path does not give",
+                "the result is a file, which cannot be given here",
                 code::AGENT_BAD_RESULT,
                 None,
             ),
@@ -184,7 +187,9 @@ fn said(refusal: &Refusal) -> Said {
         Refusal::OutcomeUnknown { .. } => {
             plain(StatusCode::INTERNAL_SERVER_ERROR, "OUTCOME_UNKNOWN")
         }
-        Refusal::NothingThere => plain(StatusCode::NOT_FOUND, "NOT_FOUND"),
+        Refusal::Upload(error) => upload::said(error),
+        Refusal::StreamUnsupported => plain(StatusCode::NOT_IMPLEMENTED, "STREAM_UNSUPPORTED"),
+        Refusal::NothingThere | Refusal::NoFile => plain(StatusCode::NOT_FOUND, "NOT_FOUND"),
         Refusal::UnknownCommand(_) => plain(StatusCode::NOT_FOUND, code::UNKNOWN_COMMAND),
         Refusal::Backlog { .. } | Refusal::BacklogOfUser { .. } => {
             later(StatusCode::TOO_MANY_REQUESTS, "AGENT_BUSY", BACKLOG_RETRY_S)
@@ -193,6 +198,8 @@ fn said(refusal: &Refusal) -> Said {
         Refusal::Stopped => plain(StatusCode::SERVICE_UNAVAILABLE, "AGENT_STOPPED"),
         Refusal::AgentDown => later(StatusCode::SERVICE_UNAVAILABLE, "AGENT_DOWN", 1),
         Refusal::Read(ReadError::NoMemory)
+        | Refusal::SameKeyIsComing
+        | Refusal::Streams
         | Refusal::Broken
         | Refusal::Overrun
         | Refusal::Queue(_)

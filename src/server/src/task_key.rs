@@ -62,14 +62,23 @@ impl TaskKey {
     }
 }
 
-/// Tells one call from another with the same key: the SHA-256 of command and parameters, as digits.
-pub(crate) fn digest<'a>(command: &str, params: impl Iterator<Item = &'a str>) -> String {
+/// Tells one call from another with the same key: the SHA-256 of command, parameters, and the digest of its
+/// files if it has some, as digits.
+pub(crate) fn digest<'a>(
+    command: &str,
+    params: impl Iterator<Item = &'a str>,
+    files: Option<&[u8; 32]>,
+) -> String {
     let mut hash = Sha256::new();
     hash.update(command.as_bytes());
     for param in params {
         // No text of JSON holds this byte.
         hash.update(b"\0");
         hash.update(param.as_bytes());
+    }
+    if let Some(files) = files {
+        hash.update(b"\0\0");
+        hash.update(files);
     }
     hash.finalize().iter().fold(String::with_capacity(DIGITS), |mut digits, byte| {
         // Writing into memory does not fail.
@@ -153,7 +162,7 @@ mod tests {
 
     #[test]
     fn the_digest_tells_calls_apart() {
-        let of = |command: &str, params: &[&str]| digest(command, params.iter().copied());
+        let of = |command: &str, params: &[&str]| digest(command, params.iter().copied(), None);
         assert_eq!(of("", &[]), "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
         let all =
             [of("a", &[]), of("a", &["1"]), of("a", &["1", "1"]), of("a1", &[]), of("a", &["11"])];

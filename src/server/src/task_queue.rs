@@ -26,16 +26,19 @@
 //! `MaxAge`. `call` is a core request with a reply subject; dropping the ticket publishes the cancellation.
 
 use std::fmt;
+use std::io;
+use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use ploinky_contract::{CommandName, Retry, TaskId, TaskState, UserId};
 use serde_json::value::RawValue;
 
 /// How a task ended: plain data, which the file queue has the words for.
-pub(crate) use ploinky_queue::{Outcome, TaskError};
+pub(crate) use ploinky_queue::{FileResult, Outcome, OutputFile, TaskError};
 
 use crate::byte_budget::ByteShare;
 use crate::refusal::Refusal;
+use crate::uploads::Stage;
 
 /// A task to be handed over.
 #[derive(Debug)]
@@ -52,6 +55,8 @@ pub(crate) struct NewTask {
     pub(crate) urgency: u8,
     /// Time from now on in which it has to come to its end.
     pub(crate) deadline: Duration,
+    /// Files that were uploaded belong to it.
+    pub(crate) has_files: bool,
 }
 
 /// What is agreed on beyond that for a task that is accepted.
@@ -65,8 +70,6 @@ pub(crate) struct Agreement {
     pub(crate) callback: Option<String>,
     /// Tells the same call from another one with the same idempotency key. `None`: the id is nobody else's.
     pub(crate) digest: Option<String>,
-    /// Files that were uploaded belong to it.
-    pub(crate) has_files: bool,
 }
 
 /// Where a task stands. The times are milliseconds since 1970, for people.
@@ -105,6 +108,9 @@ pub(crate) struct Held {
     pub(crate) outcome: Outcome,
     /// Its part of the memory for results, if it is not small; to be kept as long as a copy of it.
     pub(crate) share: Option<ByteShare>,
+    /// The file, if the outcome is one and nobody can ask for it again. That of a task that is kept is read by
+    /// [`TaskQueue::open`].
+    pub(crate) file: Option<OutputFile>,
 }
 
 /// The place of a task in a list, newest first. The same order in all queues of a host.
@@ -147,6 +153,20 @@ pub(crate) trait TaskQueue: fmt::Debug + Send + Sync + 'static {
 
     /// Hands over a call that is waited for. Nothing of it stays if it is refused.
     fn call(&self, task: NewTask) -> Result<Self::Ticket, Refusal>;
+
+    /// The same for a call whose handler writes while it works: besides, the end of the pipe that is read.
+    /// Closing it tells the handler that nobody reads any more.
+    fn stream(&self, task: NewTask) -> Result<(Self::Ticket, OwnedFd), Refusal>;
+
+    /// A place for the files of an upload, which come before their task. `upload` is an id of its own.
+    fn stage(&self, upload: TaskId) -> io::Result<Stage>;
+
+    /// Opens the result `file` of a task that is kept.
+    fn open(
+        &self,
+        id: TaskId,
+        file: &FileResult,
+    ) -> impl Future<Output = Result<OutputFile, Refusal>> + Send;
 
     /// Accepts a task for good. It stays until [`TaskQueue::remove`] or the end of its retention. If the
     /// future is dropped the task may have been accepted or not. Gives where the task stands, which may be an

@@ -10,18 +10,18 @@ use std::time::{Duration, Instant};
 
 use axum::extract::{Request, State};
 use axum::response::Response;
-use http::Method;
 use http::request::Parts;
+use http::{HeaderMap, Method};
 use ploinky_contract::{TaskId, TaskState};
 
-pub(crate) use self::query::QueryError;
+pub(crate) use self::query::{QueryError, once, pairs, refused};
 use crate::edge::{Edge, has_large_body, reader};
 use crate::guardian::{self, Caller, Head};
 use crate::journal::TaskLine;
 use crate::orchestrator::{Agent, random_id};
 use crate::refusal::Refusal;
-use crate::reply;
-use crate::task_queue::{Held, TaskError, TaskQueue as _, TaskStatus};
+use crate::task_queue::{Held, Outcome, TaskError, TaskQueue as _, TaskStatus};
+use crate::{output, reply};
 
 /// Where the resources lie.
 pub(crate) const ROOT: &str = "/tasks";
@@ -35,6 +35,8 @@ enum Resource {
     One(TaskId),
     /// What the call would have been answered.
     Result(TaskId),
+    /// The bytes of a result that is a file.
+    File(TaskId),
     /// The place to ask for one more run.
     Retry(TaskId),
 }
@@ -84,6 +86,7 @@ async fn respond(edge: &Edge, parts: &Parts, started: Instant) -> Result<Respons
         (Resource::One(id), &Method::DELETE) => asked.end(id).await,
         (Resource::One(id), _) => asked.show(id).await,
         (Resource::Result(id), _) => asked.result(id).await,
+        (Resource::File(id), method) => asked.file(id, &parts.headers, method == Method::GET).await,
         (Resource::Retry(id), _) => asked.repeat(id).await,
     }
 }
@@ -103,6 +106,7 @@ impl Resource {
         match last {
             None => Some(Self::One(id)),
             Some("result") => Some(Self::Result(id)),
+            Some("file") => Some(Self::File(id)),
             Some("retry") => Some(Self::Retry(id)),
             Some(_) => None,
         }
@@ -111,7 +115,7 @@ impl Resource {
     fn methods(self) -> &'static str {
         match self {
             Self::All | Self::One(_) => "GET, HEAD, DELETE",
-            Self::Result(_) => "GET, HEAD",
+            Self::Result(_) | Self::File(_) => "GET, HEAD",
             Self::Retry(_) => "POST",
         }
     }
@@ -162,12 +166,41 @@ impl Asked<'_> {
         if !status.state.is_final() {
             return Err(Refusal::TaskNotEnded(status.state));
         }
-        let Some(Held { outcome, share }) = agent.queue().outcome(id).await? else {
+        let Some(Held { outcome, share, file: _ }) = agent.queue().outcome(id).await? else {
             return Err(Refusal::TaskNotFound);
         };
-        let mut response = reply::outcome(id, &outcome, share);
+        let mut response = match &outcome {
+            Outcome::File(file) => {
+                let sent = output::kept(agent.queue(), id, file, HeaderMap::new(), true).await?;
+                reply::file_once(id, sent, file.name())
+            }
+            Outcome::Done(_) | Outcome::Failed(_) => reply::outcome(id, &outcome, share),
+        };
         reply::put_wait(&mut response, self.wait);
         Ok(response)
+    }
+
+    /// The bytes of a result that is a file, or a part of them.
+    async fn file(
+        &self,
+        id: TaskId,
+        headers: &HeaderMap,
+        wants_content: bool,
+    ) -> Result<Response, Refusal> {
+        query::nothing(self.query)?;
+        let (agent, status) = self.find_ended(id).await?;
+        if !status.state.is_final() {
+            return Err(Refusal::TaskNotEnded(status.state));
+        }
+        match agent.queue().outcome(id).await? {
+            Some(Held { outcome: Outcome::File(file), .. }) => {
+                let sent =
+                    output::kept(agent.queue(), id, &file, headers.clone(), wants_content).await?;
+                Ok(reply::file_again(id, sent, file.name()))
+            }
+            Some(_) => Err(Refusal::NoFile),
+            None => Err(Refusal::TaskNotFound),
+        }
     }
 
     /// Ends a task that goes on; removes one that has ended.
@@ -250,6 +283,7 @@ mod tests {
         assert_eq!(path(""), Some(Resource::All));
         assert_eq!(path(&format!("/{id}")), Some(Resource::One(id)));
         assert_eq!(path(&format!("/{id}/result")), Some(Resource::Result(id)));
+        assert_eq!(path(&format!("/{id}/file")), Some(Resource::File(id)));
         assert_eq!(path(&format!("/{id}/retry")), Some(Resource::Retry(id)));
     }
 }

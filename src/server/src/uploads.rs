@@ -9,6 +9,7 @@ mod stage;
 mod taken;
 mod writer;
 
+use std::io;
 use std::sync::Arc;
 
 use axum::body::Body;
@@ -17,7 +18,6 @@ use ploinky_contract::limits::{
     UPLOADS_AT_ONCE,
 };
 use ploinky_contract::{CommandName, InvalidCommandName, TaskId};
-use ploinky_queue::Producer;
 use serde_json::value::RawValue;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -54,11 +54,11 @@ pub(crate) enum UploadError {
     #[error("the form has no file; give it one with a file name")]
     NoFile,
     /// The form is none.
-    #[error("{0}")]
-    Form(#[source] FormError),
+    #[error(transparent)]
+    Form(FormError),
     /// A field is none.
-    #[error("{0}")]
-    Field(#[source] FieldError),
+    #[error(transparent)]
+    Field(FieldError),
     /// The command is none.
     #[error("`command`: {0}")]
     Command(InvalidCommandName),
@@ -69,8 +69,15 @@ pub(crate) enum UploadError {
     #[error("there is no memory left for the fields of the form; try again later")]
     NoMemory,
     /// The files cannot be written.
-    #[error("{0}")]
-    Write(#[source] WriteError),
+    #[error(transparent)]
+    Write(WriteError),
+}
+
+impl UploadError {
+    /// The files cannot be written, because of `error`.
+    pub(crate) fn not_written(error: io::Error) -> Self {
+        Self::Write(writer::refused(error))
+    }
 }
 
 /// What all uploads of the process share.
@@ -104,9 +111,18 @@ pub(crate) struct Received {
     pub(crate) command: CommandName,
     /// With what, without the user.
     pub(crate) params: Vec<Box<RawValue>>,
-    /// Where the files are; removed on drop.
+    /// The files.
+    pub(crate) files: Files,
+}
+
+/// The files of a task that is not submitted yet.
+#[derive(Debug)]
+pub(crate) struct Files {
+    /// The task.
+    pub(crate) id: TaskId,
+    /// Where they are; removed on drop.
     pub(crate) stage: Stage,
-    /// SHA-256 of the files in their order, if asked for.
+    /// SHA-256 of all of them in their order, if asked for.
     pub(crate) digest: Option<[u8; 32]>,
 }
 
@@ -134,20 +150,19 @@ impl Uploads {
         Arc::clone(&self.coming).try_acquire_owned().map_err(|_none_left| UploadError::Busy)
     }
 
-    /// Takes the form in `body` for task `id`, with its files in `queue`; `upload` is an id of its own. Fields that are not small take
+    /// Takes the form in `body` for task `id`, with its files in `stage`. Fields that are not small take
     /// from `bodies` until the task is made of them.
     pub(crate) async fn receive(
         &self,
         announced: Announced,
         body: Body,
         id: TaskId,
-        (queue, upload): (Arc<Producer>, TaskId),
+        mut stage: Stage,
         bodies: &ByteBudget,
         knows: &(dyn Fn(&CommandName) -> bool + Sync),
     ) -> Result<Received, UploadError> {
         let Announced { boundary, length, command, limit, is_durable, is_digested } = announced;
-        let mut stage = Stage::make(queue, upload).map_err(write_failed)?;
-        let room = stage.room_bytes().map_err(write_failed)?;
+        let room = stage.room_bytes().map_err(UploadError::not_written)?;
         if room <= length.unwrap_or(0) {
             return Err(UploadError::Write(WriteError::NoSpace));
         }
@@ -183,10 +198,6 @@ fn known(
     knows: &(dyn Fn(&CommandName) -> bool + Sync),
 ) -> Result<CommandName, UploadError> {
     if knows(&command) { Ok(command) } else { Err(UploadError::UnknownCommand(command)) }
-}
-
-fn write_failed(error: std::io::Error) -> UploadError {
-    UploadError::Write(writer::refused(error))
 }
 
 #[cfg(test)]

@@ -112,9 +112,11 @@ async fn run(
     aside.spawn(summaries(Arc::clone(&edge)));
     readiness::ready();
     tracing::info!("serving as instance {}", edge.instance());
-    let stop = async {
+    let ending = Arc::clone(&edge);
+    let stop = async move {
         stop.await;
         readiness::stopping();
+        ending.end_streams();
         tracing::info!("draining");
     };
     listener::serve(doors, edge.router(), stop).await;

@@ -1,5 +1,6 @@
 //! A call whose task is kept: accepted with 202, or waited for under an idempotency key.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::response::Response;
@@ -8,7 +9,8 @@ use super::Line;
 use crate::guardian::{Admitted, Wishes};
 use crate::refusal::Refusal;
 use crate::reply;
-use crate::task_queue::{Held, TaskQueue as _, TaskStatus};
+use crate::task_queue::{Held, Outcome, TaskQueue as _, TaskStatus};
+use crate::uploads::Files;
 
 /// How much longer than the task has time its end is waited for: whoever ends it has to notice and to write.
 const NOTICE: Duration = Duration::from_secs(2);
@@ -20,9 +22,9 @@ enum Said {
 }
 
 /// The answer to the call. A client that goes away changes nothing for a task that was accepted.
-pub(super) async fn answer(mut line: Line<'_>, admitted: Admitted) -> Response {
+pub(super) async fn answer(mut line: Line, admitted: Admitted, files: Option<Files>) -> Response {
     let wishes = admitted.wishes().clone();
-    match accept(&mut line, admitted, &wishes).await {
+    match accept(&mut line, admitted, files, &wishes).await {
         Ok(Said::Accepted(status)) => {
             let response = reply::accepted(line.agent.place(), status, wishes.wait);
             line.write(response.status().as_u16(), "", None);
@@ -37,15 +39,20 @@ pub(super) async fn answer(mut line: Line<'_>, admitted: Admitted) -> Response {
     }
 }
 
-async fn accept(line: &mut Line<'_>, admitted: Admitted, wishes: &Wishes) -> Result<Said, Refusal> {
-    let agent = line.agent;
+async fn accept(
+    line: &mut Line,
+    admitted: Admitted,
+    files: Option<Files>,
+    wishes: &Wishes,
+) -> Result<Said, Refusal> {
+    let agent = Arc::clone(&line.agent);
     if let Some(url) = &wishes.callback
         && !line.edge.routes().allows_callback(url)
     {
         return Err(Refusal::Callback(url.clone()));
     }
     let patience = agent.patience(admitted.command());
-    let status = agent.submit(admitted, &line.edge.key).await?;
+    let status = agent.submit(admitted, files, &line.edge.key).await?;
     line.id = Some(status.id);
     let wait = match (wishes.is_async, wishes.wait) {
         (true, wait) => wait.unwrap_or_default(),
@@ -56,6 +63,11 @@ async fn accept(line: &mut Line<'_>, admitted: Admitted, wishes: &Wishes) -> Res
         status.state.is_final() || (!wait.is_zero() && queue.wait(status.id, wait).await);
     if has_ended && (!wait.is_zero() || !wishes.is_async) {
         return match queue.outcome(status.id).await? {
+            Some(Held { outcome: Outcome::File(file), share, .. }) => {
+                let open = queue.open(status.id, &file).await?;
+                let outcome = Outcome::File(file);
+                Ok(Said::Ended(status, Held { outcome, share, file: Some(open) }))
+            }
             Some(held) => Ok(Said::Ended(status, held)),
             None => Err(Refusal::TaskNotFound),
         };

@@ -20,6 +20,9 @@ pub(crate) enum CallError {
     /// Not an object.
     #[error("the body is not a JSON object such as {{\"command\":\"name\",\"params\":[]}}")]
     NotAnObject,
+    /// Not an array.
+    #[error("is no JSON array")]
+    NotAnArray,
     /// The identity is not the client's to give.
     #[error("`runForUserId` is set by the server; leave it out")]
     Identity,
@@ -75,6 +78,23 @@ pub(super) fn parse(bytes: &[u8]) -> Result<(CommandName, Vec<Box<RawValue>>), C
         return Err(CallError::LoneSurrogate);
     }
     Ok((command, params))
+}
+
+/// Parses a JSON array of parameters that stands alone.
+pub(super) fn list(text: &str) -> Result<Vec<Box<RawValue>>, CallError> {
+    // The array is an entry of the body of an ordinary call.
+    check_depth(text.as_bytes(), JSON_DEPTH_MAX - 1).map_err(CallError::TooDeep)?;
+    if !text.trim_start().starts_with('[') {
+        return Err(CallError::NotAnArray);
+    }
+    let params: Vec<_> = serde_json::from_str(text).map_err(|e| refused(&e))?;
+    if PARAMS_MAX < params.len() {
+        return Err(CallError::Params { found: params.len() });
+    }
+    if has_lone_surrogate(text.as_bytes()) {
+        return Err(CallError::LoneSurrogate);
+    }
+    Ok(params)
 }
 
 fn refused(error: &serde_json::Error) -> CallError {

@@ -1,13 +1,19 @@
 //! The queue of one agent as this process sees it: its directories and who waits.
 
+use std::io;
+use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use ploinky_contract::limits::{FREE_BYTES, RESULT_TURN_BYTES};
 use ploinky_contract::{AgentId, TaskId};
-use ploinky_queue::{BadResult, Cancel, Request, SubmitError, TaskError, boottime_ns, code};
-use tokio::sync::Notify;
+use ploinky_queue::{
+    BadResult, Cancel, FileResult, Outcome, OutputFile, Request, SubmitError, TaskError,
+    boottime_ns, code,
+};
+use tokio::runtime::Handle;
+use tokio::sync::{Notify, oneshot};
 
 use super::file_queue::Hints;
 use super::lanes::{Lane, Lanes, Places};
@@ -67,10 +73,7 @@ pub(super) struct Down {
 
 impl Down {
     fn of(&mut self, lane: Lane) -> &mut Option<u64> {
-        match lane {
-            Lane::Disk => &mut self.disk_ns,
-            Lane::Memory => &mut self.memory_ns,
-        }
+        if lane.is_in_memory() { &mut self.memory_ns } else { &mut self.disk_ns }
     }
 }
 
@@ -125,7 +128,12 @@ impl AgentQueue {
     ) -> Result<Ticket, Refusal> {
         let id = request.id;
         let bytes = request.encode();
-        let lane = self.lanes.choose(bytes.len(), request.seq).ok_or(Refusal::NoSpace)?;
+        let lane = if request.terms.files {
+            self.lanes.has_room_on_disk(request.seq).then_some(Lane::Files)
+        } else {
+            self.lanes.choose(bytes.len(), request.seq)
+        };
+        let lane = lane.ok_or(Refusal::NoSpace)?;
         // Before the request is visible: the result may come at once.
         let told = self
             .waiters()
@@ -139,21 +147,59 @@ impl AgentQueue {
             self.waiters().divert(id, Lane::Disk);
             submitted = self.lanes.submit(Lane::Disk, request, &bytes);
         }
-        if let Err(error) = submitted {
-            self.waiters().forget(id);
-            return Err(match error {
-                SubmitError::NoSpace { .. } => Refusal::NoSpace,
-                SubmitError::Exists { .. }
-                | SubmitError::BeingRemoved { .. }
-                | SubmitError::TooLong { .. }
-                | SubmitError::Publish { .. }
-                | SubmitError::Unknown { .. } => Refusal::Submit(error),
-            });
+        submitted.map_err(|error| self.refused(id, error))?;
+        Ok(self.ticket(id, timeout, told))
+    }
+
+    /// The same for a task whose handler writes into a pipe, and the end of it that is read.
+    pub(super) fn submit_stream(
+        self: &Arc<Self>,
+        request: &Request,
+        timeout: Duration,
+    ) -> Result<(Ticket, OwnedFd), Refusal> {
+        let id = request.id;
+        // Without it there is no agent that knows of streams.
+        let memory = self.lanes.memory().ok_or(Refusal::AgentDown)?;
+        let bytes = request.encode();
+        if !memory.has_room().unwrap_or(true) {
+            return Err(Refusal::NoSpace);
         }
+        let told = self
+            .waiters()
+            .add(id, Lane::Stream, request.seq, request.deadline_boot_ns)
+            .ok_or(Refusal::Busy)?;
+        let pipe = memory
+            .make_stream(id)
+            .map_err(|source| self.refused(id, SubmitError::Publish { id, source }))?;
+        if let Err(error) = self.lanes.submit(Lane::Stream, request, &bytes) {
+            memory.remove_stream(id).ok();
+            return Err(self.refused(id, error));
+        }
+        Ok((self.ticket(id, timeout, told), pipe))
+    }
+
+    fn ticket(
+        self: &Arc<Self>,
+        id: TaskId,
+        timeout: Duration,
+        told: oneshot::Receiver<Told>,
+    ) -> Ticket {
         if self.parked.swap(false, Ordering::Relaxed) {
             self.wake.notify_one();
         }
-        Ok(Ticket::new(Arc::clone(self), id, timeout, told))
+        Ticket::new(Arc::clone(self), id, timeout, told)
+    }
+
+    fn refused(&self, id: TaskId, error: SubmitError) -> Refusal {
+        self.waiters().forget(id);
+        match error {
+            SubmitError::NoSpace { .. } => Refusal::NoSpace,
+            SubmitError::Exists { .. }
+            | SubmitError::BeingRemoved { .. }
+            | SubmitError::TooLong { .. }
+            | SubmitError::Publish { .. }
+            | SubmitError::Unknown { .. } => Refusal::Submit(error),
+        }
     }
 
     /// Ends a task whose request went away. Does nothing if it has ended.
@@ -200,7 +246,14 @@ impl AgentQueue {
         let (told, is_collected) = match collected {
             // One that is put off is looked for again before long.
             Ok(None) | Err(BadResult::PutOff { .. }) => return None,
-            Ok(Some(outcome)) => (Told::Outcome { outcome, share }, true),
+            Ok(Some(Outcome::File(result))) => match self.open(id, &result) {
+                Ok(file) => {
+                    let (outcome, file) = (Outcome::File(result), Some(file));
+                    (Told::Outcome { outcome, share, file }, true)
+                }
+                Err(bad) => (Told::BadResult(bad), false),
+            },
+            Ok(Some(outcome)) => (Told::Outcome { outcome, share, file: None }, true),
             Err(trouble @ BadResult::Trouble { .. }) => {
                 self.complain(id, "cannot read the result of a task", &trouble);
                 return None;
@@ -209,6 +262,18 @@ impl AgentQueue {
         };
         let ended_by_itself = self.waiters().settle(id, told);
         Some(Ended { id, lane, is_collected: is_collected && ended_by_itself })
+    }
+
+    /// Opens a result that is a file. Its name goes at once; who has it open reads it to its end.
+    fn open(&self, id: TaskId, result: &FileResult) -> Result<OutputFile, BadResult> {
+        let disk = self.lanes.disk();
+        let opened = disk.open_output(id, result);
+        if let Err(error) = disk.remove_output(id) {
+            // The janitor tries again.
+            self.complain(id, "cannot remove the file of a task", &error);
+        }
+        let absent = || BadResult::Open { source: io::ErrorKind::NotFound.into() };
+        opened.and_then(|file| file.ok_or_else(absent))
     }
 
     /// Looks for all results. Used when the kernel lost hints.
@@ -226,7 +291,7 @@ impl AgentQueue {
             return Vec::new();
         }
         for lane in [Lane::Disk, Lane::Memory] {
-            if overdue.iter().any(|(_, way)| *way == lane) {
+            if overdue.iter().any(|(_, way)| way.is_in_memory() == lane.is_in_memory()) {
                 let since_ns = down.of(lane);
                 let is_down = !self.lanes.runner_is_alive(lane);
                 *since_ns = is_down.then(|| since_ns.unwrap_or(now_ns));
@@ -246,10 +311,29 @@ impl AgentQueue {
 
     /// Removes the files of a task that has ended.
     pub(super) fn clean(&self, Ended { id, lane, is_collected }: Ended) {
+        if lane == Lane::Files {
+            self.clean_files(id);
+            return;
+        }
         let cleaned = self.lanes.clean(lane, id, is_collected);
         if let Err(error) = cleaned {
             // The janitor tries again.
             self.complain(id, "cannot clean up a task", &error);
+        }
+    }
+
+    /// The same with the files of an upload: away from the event loop, as long ones take long to remove.
+    fn clean_files(&self, id: TaskId) {
+        let (disk, agent) = (Arc::clone(self.lanes.disk()), self.agent.clone());
+        let clean = move || {
+            if let Err(error) = disk.clean(id) {
+                let cause = ploinky_contract::chain(&error);
+                tracing::warn!(AGENT = %agent, TASK_ID = %id, "cannot clean up a task: {cause}");
+            }
+        };
+        match Handle::try_current() {
+            Ok(event_loop) => drop(event_loop.spawn_blocking(clean)),
+            Err(_none) => clean(),
         }
     }
 
@@ -332,108 +416,4 @@ impl AgentQueue {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::fs::File;
-    use std::io::Write as _;
-
-    use ploinky_contract::UserId;
-    use ploinky_queue::{Outcome, Producer, Submitter, Terms, boot_id};
-    use serde_json::value::RawValue;
-    use tempfile::TempDir;
-
-    use super::*;
-
-    struct Scratch {
-        directory: TempDir,
-        queue: Arc<AgentQueue>,
-    }
-
-    impl Scratch {
-        fn new(budget: &ByteBudget) -> Self {
-            let directory = tempfile::tempdir().unwrap();
-            for name in ["requests", "urgent", "responses", "errors", "locks"] {
-                std::fs::create_dir(directory.path().join(name)).unwrap();
-            }
-            let lanes = Lanes::new(Arc::new(Producer::open(directory.path()).unwrap()), None);
-            let places = lanes.places().unwrap();
-            let domain = "a".parse().unwrap();
-            let agent = AgentId::new(&domain, &"/a".parse().unwrap()).unwrap();
-            let queue = Arc::new(AgentQueue::new(agent, places, lanes, budget.clone()));
-            Self { directory, queue }
-        }
-
-        /// A task from a second ago, with a result of about `length` bytes.
-        fn answered(&self, number: u8, length: usize, deadline_boot_ns: u64) -> Ticket {
-            let id = TaskId::from_random([number; 16]);
-            let request = Request {
-                id,
-                command: "a".parse().unwrap(),
-                params: vec![value(1)],
-                owner: UserId::internet_user(),
-                seq: boottime_ns() - 1_000_000_000,
-                deadline_boot_ns,
-                boot_id: boot_id().unwrap(),
-                submitter: Submitter { instance: 1, invocation: "0".repeat(32) },
-                attempt: 1,
-                terms: Terms::default(),
-            };
-            let ticket = self.queue.submit(&request, Duration::from_secs(1)).unwrap();
-            File::create(self.directory.path().join("responses").join(id.as_str()))
-                .and_then(|mut file| file.write_all(&Outcome::encode_response(id, &value(length))))
-                .unwrap();
-            ticket
-        }
-
-        async fn look(&self) -> usize {
-            let ended = self.queue.look_for_overdue(&mut Down::default()).await;
-            let count = ended.len();
-            for task in ended {
-                self.queue.clean(task);
-            }
-            count
-        }
-    }
-
-    fn value(length: usize) -> Box<RawValue> {
-        RawValue::from_string(format!("\"{}\"", "x".repeat(length))).unwrap()
-    }
-
-    #[tokio::test]
-    async fn large_results_wait_on_the_disk_while_there_is_no_memory() {
-        let budget = ByteBudget::new(FREE_BYTES * 3);
-        let scratch = Scratch::new(&budget);
-        let first = scratch.answered(1, FREE_BYTES * 2, u64::MAX);
-        assert_eq!(scratch.look().await, 1);
-        let (_outcome, share) = first.wait().await.unwrap();
-        let second = scratch.answered(2, FREE_BYTES * 2, u64::MAX);
-        let small = scratch.answered(3, 10, u64::MAX);
-        let late = scratch.answered(4, FREE_BYTES * 2, boottime_ns());
-        // The small one, and the one whose time is over.
-        assert_eq!(scratch.look().await, 2);
-        assert!(small.wait().await.unwrap().1.is_none());
-        assert!(matches!(late.wait().await, Err(Refusal::Deadline(_))));
-        assert_eq!(scratch.look().await, 0);
-        drop(share);
-        assert_eq!(scratch.look().await, 1);
-        assert!(second.wait().await.unwrap().1.is_some());
-        assert!(budget.take(FREE_BYTES * 3).is_some());
-    }
-
-    #[tokio::test]
-    async fn others_get_their_turn_between_large_results() {
-        let scratch = Scratch::new(&ByteBudget::new(usize::MAX));
-        let tickets: Vec<_> =
-            (1..=4).map(|number| scratch.answered(number, RESULT_TURN_BYTES, u64::MAX)).collect();
-        let turns = async {
-            let mut turns = 0;
-            for _ in 0..tickets.len() {
-                tokio::task::yield_now().await;
-                turns += usize::from(!scratch.queue.park());
-            }
-            turns
-        };
-        // Without a pause all would have ended before the first turn.
-        let (ended, turns) = tokio::join!(scratch.look(), turns);
-        assert_eq!((ended, turns), (4, 3));
-    }
-}
+mod tests;

@@ -8,12 +8,14 @@ mod committer;
 mod hints;
 mod words;
 
+use std::io;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ploinky_contract::TaskId;
 use ploinky_contract::limits::FREE_BYTES;
-use ploinky_queue::{Accepted, Producer, SubmitError};
+use ploinky_queue::{Accepted, BadResult, FileResult, OutputFile, Producer, SubmitError};
 
 use self::backlog::BacklogGuard;
 use self::committer::Committer;
@@ -25,6 +27,7 @@ use crate::refusal::Refusal;
 use crate::task_queue::{
     Agreement, Held, Listing, NewTask, TaskError, TaskQueue, TaskStatus, Wanted,
 };
+use crate::uploads::Stage;
 
 /// How long a task that is waited for goes without a hint from the kernel before it is looked at.
 const LOOK: Duration = Duration::from_secs(1);
@@ -148,6 +151,28 @@ impl TaskQueue for FileQueue {
         self.shared.calls.submit(&request, timeout).map(Call)
     }
 
+    fn stream(&self, task: NewTask) -> Result<(Call, OwnedFd), Refusal> {
+        let timeout = task.deadline;
+        let mut request = words::call(task, &self.shared.origin);
+        request.terms.stream = true;
+        let (ticket, pipe) = self.shared.calls.submit_stream(&request, timeout)?;
+        Ok((Call(ticket), pipe))
+    }
+
+    fn stage(&self, upload: TaskId) -> io::Result<Stage> {
+        Stage::make(Arc::clone(&self.shared.producer), upload)
+    }
+
+    async fn open(&self, id: TaskId, file: &FileResult) -> Result<OutputFile, Refusal> {
+        let file = file.clone();
+        self.on_disk(move |shared| {
+            let absent = || BadResult::Open { source: io::ErrorKind::NotFound.into() };
+            let opened = shared.producer.open_output(id, &file);
+            opened.and_then(|file| file.ok_or_else(absent)).map_err(Refusal::BadResult)
+        })
+        .await
+    }
+
     async fn submit(&self, task: NewTask, agreement: Agreement) -> Result<TaskStatus, Refusal> {
         self.commit(words::task(task, agreement, &self.shared.origin)).await
     }
@@ -197,7 +222,7 @@ impl TaskQueue for FileQueue {
                 true
             });
             let outcome = collected.map_err(trouble)?;
-            Ok(outcome.map(|outcome| Held { outcome, share }))
+            Ok(outcome.map(|outcome| Held { outcome, share, file: None }))
         })
         .await
     }
@@ -240,7 +265,7 @@ impl crate::task_queue::Ticket for Call {
 
     async fn wait(self) -> Result<Held, Refusal> {
         let Self(ticket) = self;
-        ticket.wait().await.map(|(outcome, share)| Held { outcome, share })
+        ticket.wait().await
     }
 }
 

@@ -18,8 +18,19 @@ const IS_KNOWN: Duration = Duration::from_secs(1);
 pub(super) enum Lane {
     /// The durable queue, without its syncs.
     Disk,
+    /// The same for a call with files, which lie on the disk whatever way it goes.
+    Files,
     /// The queue of calls that are waited for.
     Memory,
+    /// The same for a call whose handler writes into a pipe.
+    Stream,
+}
+
+impl Lane {
+    /// Whether the queue is the one in memory.
+    pub(super) fn is_in_memory(self) -> bool {
+        matches!(self, Self::Memory | Self::Stream)
+    }
 }
 
 /// The queues of one agent.
@@ -87,9 +98,13 @@ impl Lanes {
         {
             return Some(Lane::Memory);
         }
+        self.has_room_on_disk(now_ns).then_some(Lane::Disk)
+    }
+
+    /// Whether the disk has room for a request.
+    pub(super) fn has_room_on_disk(&self, now_ns: u64) -> bool {
         // A file system that does not tell is tried out by the task itself.
-        let has_room = || self.disk.has_room().unwrap_or(true);
-        self.disk_has_room.get(now_ns, has_room).then_some(Lane::Disk)
+        self.disk_has_room.get(now_ns, || self.disk.has_room().unwrap_or(true))
     }
 
     /// Makes the request visible; `bytes` are its encoding.
@@ -142,7 +157,9 @@ impl Lanes {
     /// Removes the files of a task. `is_collected`: its record was, and nobody asked to end it; then nothing
     /// else is left of it.
     pub(super) fn clean(&self, lane: Lane, id: TaskId, is_collected: bool) -> io::Result<()> {
-        match (self.at(lane), is_collected) {
+        // A record is not all that is left of a task with files or a pipe.
+        let is_all = is_collected && matches!(lane, Lane::Disk | Lane::Memory);
+        match (self.at(lane), is_all) {
             (At::Disk(disk), true) => disk.clean_collected(id),
             (At::Disk(disk), false) => disk.clean(id),
             (At::Memory(memory), true) => memory.clean_collected(id),
@@ -160,8 +177,10 @@ impl Lanes {
 
     fn at(&self, lane: Lane) -> At<'_> {
         match (&self.memory, lane) {
-            (Some(memory), Lane::Memory) => At::Memory(memory),
-            (_, Lane::Disk) | (None, Lane::Memory) => At::Disk(&self.disk),
+            (Some(memory), Lane::Memory | Lane::Stream) => At::Memory(memory),
+            (_, Lane::Disk | Lane::Files) | (None, Lane::Memory | Lane::Stream) => {
+                At::Disk(&self.disk)
+            }
         }
     }
 }

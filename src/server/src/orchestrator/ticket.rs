@@ -4,13 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ploinky_contract::TaskId;
-use ploinky_queue::Outcome;
 use tokio::sync::oneshot;
 
 use super::agent_queue::AgentQueue;
 use super::waiters::Told;
-use crate::byte_budget::ByteShare;
 use crate::refusal::Refusal;
+use crate::task_queue::Held;
 
 /// A task that was submitted. Must be waited for; dropping it (the client went away) cancels the task.
 #[derive(Debug)]
@@ -38,9 +37,9 @@ impl Ticket {
 
     /// Waits for the outcome; the watch of the queue bounds the time. The share is to be kept as long as the
     /// outcome or a copy of it.
-    pub(crate) async fn wait(mut self) -> Result<(Outcome, Option<ByteShare>), Refusal> {
+    pub(crate) async fn wait(mut self) -> Result<Held, Refusal> {
         match (&mut self.told).await {
-            Ok(Told::Outcome { outcome, share }) => Ok((outcome, share)),
+            Ok(Told::Outcome { outcome, share, file }) => Ok(Held { outcome, share, file }),
             Ok(Told::BadResult(bad)) => Err(Refusal::BadResult(bad)),
             Ok(Told::Deadline) => Err(Refusal::Deadline(self.timeout)),
             Ok(Told::AgentDown) => Err(Refusal::AgentDown),

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use ploinky_contract::TaskId;
 use ploinky_contract::limits::{AGENT_DOWN_GRACE, CANCEL_GRACE, IN_FLIGHT_PER_AGENT, RESULT_POLL};
-use ploinky_queue::{BadResult, Outcome};
+use ploinky_queue::{BadResult, Outcome, OutputFile};
 use tokio::sync::oneshot;
 
 use super::lanes::Lane;
@@ -20,6 +20,8 @@ pub(super) enum Told {
         outcome: Outcome,
         /// Its part of the memory for results, if it is not small.
         share: Option<ByteShare>,
+        /// The file, if the answer is one.
+        file: Option<OutputFile>,
     },
     /// The agent's answer is none.
     BadResult(BadResult),

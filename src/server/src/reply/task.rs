@@ -69,7 +69,7 @@ pub(crate) fn status_of_end(status: &TaskStatus) -> (u16, &str) {
 fn one(status_code: StatusCode, agent: &str, status: TaskStatus, held: Option<Held>) -> Response {
     let id = status.id;
     let (outcome, share) = match held {
-        Some(Held { outcome, share }) => (Some(outcome), share),
+        Some(Held { outcome, share, file: _ }) => (Some(outcome), share),
         None => (None, None),
     };
     let bytes = bytes_of(&document(agent, status, outcome));

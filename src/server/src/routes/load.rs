@@ -16,7 +16,7 @@ use ploinky_queue::{OpenError, Producer, ResultWatch, SyncProducer};
 
 use super::{Routes, Target};
 use crate::byte_budget::ByteBudget;
-use crate::orchestrator::{Agent, AgentQueue, FileQueue, Lanes, Origin, Places, Rules};
+use crate::orchestrator::{Abilities, Agent, AgentQueue, FileQueue, Lanes, Origin, Places, Rules};
 use crate::static_files::Site;
 
 /// A new table and what it needs.
@@ -186,7 +186,11 @@ fn agent_or_site(
                 .map(|(name, command)| (name.clone(), rules(command)))
                 .collect();
             let place = format!("{}{}", deployment.domain, deployment.path);
-            Ok(Target::Agent(Arc::new(Agent::new(id, place, commands, queue))))
+            let abilities = Abilities {
+                upload_max_bytes: container.upload_max_bytes,
+                has_streams: container.run.is_none(),
+            };
+            Ok(Target::Agent(Arc::new(Agent::new(id, place, commands, abilities, queue))))
         }
         (Service::Container(_), true) => Err(DeploymentError::ContainerAtRoot),
         (Service::Static { .. }, false) => Err(DeploymentError::FilesBelowRoot),

@@ -127,11 +127,26 @@ fn state_rule() -> String {
     format!("is none of {}", STATES.map(TaskState::as_str).join(", "))
 }
 
-fn pairs(query: Option<&str>) -> impl Iterator<Item = (Cow<'_, str>, Cow<'_, str>)> {
+/// The parameters of a URL, decoded.
+pub(crate) fn pairs(query: Option<&str>) -> impl Iterator<Item = (Cow<'_, str>, Cow<'_, str>)> {
     form_urlencoded::parse(query.unwrap_or_default().as_bytes())
 }
 
-fn refused(name: &str, value: &str, rule: &str) -> QueryError {
+/// Keeps the value of a parameter that may be there once.
+pub(crate) fn once<T>(
+    place: &mut Option<T>,
+    parsed: T,
+    name: &str,
+    value: &str,
+) -> Result<(), QueryError> {
+    match place.replace(parsed) {
+        None => Ok(()),
+        Some(_first) => Err(refused(name, value, "the parameter must be there once")),
+    }
+}
+
+/// The refusal of a value.
+pub(crate) fn refused(name: &str, value: &str, rule: &str) -> QueryError {
     let shown = |text: &str| {
         let mut shown: String = text.chars().take(SHOWN_MAX_CHARS).collect();
         if shown.len() < text.len() {

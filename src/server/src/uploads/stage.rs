@@ -33,7 +33,7 @@ struct Published {
 
 impl Stage {
     /// No files yet, in the queue `queue`; `upload` has to be an id of its own.
-    pub(super) fn make(queue: Arc<Producer>, upload: TaskId) -> io::Result<Self> {
+    pub(crate) fn make(queue: Arc<Producer>, upload: TaskId) -> io::Result<Self> {
         let staged = queue.stage_upload(upload)?;
         Ok(Self { files: Some(Files::Coming(queue, staged, 0)) })
     }

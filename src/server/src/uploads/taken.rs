@@ -10,7 +10,7 @@ use tokio::sync::Semaphore;
 use super::form::{FileHead, Part};
 use super::parameters::{Fields, WholeFile, parameters};
 use super::writer::{Disk, Writer};
-use super::{FieldError, Received, UploadError};
+use super::{FieldError, Files, Received, UploadError};
 use crate::byte_budget::ByteShare;
 
 /// What has come of a form.
@@ -94,6 +94,6 @@ impl Taken {
         // Every file has ended, so nothing is being written.
         let disk = writer.into_disk().ok_or(UploadError::NoFile)?;
         let (stage, digest) = disk.into_parts();
-        Ok(Received { command, params, stage, digest })
+        Ok(Received { command, params, files: Files { id, stage, digest } })
     }
 }

@@ -13,13 +13,13 @@ use crate::task_queue::{Agreement, Listing, NewTask, Position, TaskStatus, Wante
 
 /// The request of a call that is waited for.
 pub(super) fn call(task: NewTask, origin: &Origin) -> Request {
-    let terms = Terms { urgency: task.urgency, ..Terms::default() };
+    let terms = Terms { urgency: task.urgency, files: task.has_files, ..Terms::default() };
     request(task, terms, origin)
 }
 
 /// The request of a task that is kept.
 pub(super) fn task(task: NewTask, agreement: Agreement, origin: &Origin) -> Request {
-    let Agreement { run, retry, callback, digest, has_files } = agreement;
+    let Agreement { run, retry, callback, digest } = agreement;
     let terms = Terms {
         mode: Mode::Async,
         urgency: task.urgency,
@@ -31,7 +31,7 @@ pub(super) fn task(task: NewTask, agreement: Agreement, origin: &Origin) -> Requ
         submitted_ms: wall_clock_ms(),
         callback,
         digest,
-        files: has_files,
+        files: task.has_files,
         stream: false,
         retry_of: None,
     };
@@ -61,11 +61,12 @@ pub(super) fn again(old: Request, id: TaskId, origin: &Origin) -> Request {
         ..terms
     };
     let urgency = terms.urgency;
-    request(NewTask { id, command, params, owner, urgency, deadline }, terms, origin)
+    let has_files = terms.files;
+    request(NewTask { id, command, params, owner, urgency, deadline, has_files }, terms, origin)
 }
 
 fn request(task: NewTask, terms: Terms, origin: &Origin) -> Request {
-    let NewTask { id, command, params, owner, urgency: _, deadline } = task;
+    let NewTask { id, command, params, owner, urgency: _, deadline, has_files: _ } = task;
     let seq = boottime_ns();
     Request {
         id,

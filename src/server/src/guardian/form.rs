@@ -1,0 +1,78 @@
+//! Admission of a form with files, by its head.
+
+use http::Method;
+use http::request::Parts;
+use ploinky_contract::{CommandName, UserId};
+use serde_json::value::RawValue;
+
+use super::{Admitted, Caller, Head, Wishes, announced_bytes, identity, is_cross_site};
+use crate::refusal::Refusal;
+use crate::tasks::{once, pairs, refused};
+use crate::uploads::{UploadError, boundary};
+
+/// The head of a form that passed every check. Its fields are private: holding one is the proof.
+#[derive(Debug)]
+pub(crate) struct AdmittedForm {
+    user: UserId,
+    wishes: Wishes,
+    boundary: String,
+    command: Option<CommandName>,
+    length: Option<u64>,
+}
+
+/// Admits a form with files: method, media type, wishes, and the command if the query names it.
+pub(crate) fn admit_form(_proof: &Head, parts: &Parts) -> Result<AdmittedForm, Refusal> {
+    if parts.method != Method::POST {
+        return Err(Refusal::Method { method: parts.method.clone(), allowed: "POST" });
+    }
+    if is_cross_site(&parts.headers) {
+        return Err(Refusal::CrossSite);
+    }
+    let boundary = boundary(&parts.headers).map_err(|e| Refusal::Upload(UploadError::Form(e)))?;
+    let wishes = Wishes::of(&parts.headers)?;
+    let mut command = None;
+    for (name, value) in pairs(parts.uri.query()) {
+        if name != "command" {
+            return Err(refused(&name, &value, "the parameter is command").into());
+        }
+        let named: CommandName =
+            value.parse().map_err(|_shape| refused(&name, &value, "is no command name"))?;
+        once(&mut command, named, &name, &value)?;
+    }
+    let Caller { user, is_admin: _ } = identity::caller(&parts.extensions);
+    let length = announced_bytes(&parts.headers);
+    Ok(AdmittedForm { user, wishes, boundary, command, length })
+}
+
+impl AdmittedForm {
+    /// For whom the form is taken.
+    pub(crate) fn user(&self) -> &UserId {
+        &self.user
+    }
+
+    /// How its task is to be carried out.
+    pub(crate) fn wishes(&self) -> &Wishes {
+        &self.wishes
+    }
+
+    /// What separates the parts.
+    pub(crate) fn boundary(&self) -> &str {
+        &self.boundary
+    }
+
+    /// What is called, if the query says so; else a field of the form does.
+    pub(crate) fn command(&self) -> Option<&CommandName> {
+        self.command.as_ref()
+    }
+
+    /// Bytes of the body, if the head says so.
+    pub(crate) fn length(&self) -> Option<u64> {
+        self.length
+    }
+
+    /// The call that became of the form.
+    pub(crate) fn into_call(self, command: CommandName, params: Vec<Box<RawValue>>) -> Admitted {
+        let Self { user, wishes, boundary: _, command: _, length: _ } = self;
+        Admitted { user, command, params, wishes }
+    }
+}
