@@ -4,20 +4,30 @@
 //! missing: a unit whose file could not be written is not started, and nothing is started without a reload.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
+use futures_util::StreamExt as _;
 use futures_util::future::join_all;
+use futures_util::stream::iter;
 use ploinky_contract::AgentId;
+use tokio::time::timeout;
 
 use crate::plan::Step;
 use crate::systemd::{Job, Systemd, SystemdError};
 use crate::unit_store::{UnitStore, UnitStoreError};
+
+/// Restarts at once when nobody waits for them, as after an upgrade: on few cores many would take turns for
+/// longer than calls wait for an agent that is not there.
+const RESTARTS_AT_ONCE: usize = 2;
+/// How long such a restart may hold up the next; it goes on.
+const RESTART_TURN: Duration = Duration::from_secs(5);
 
 /// Whether starts are waited for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Starts {
     /// Until systemd has finished the job: the caller wants to know.
     Awaited,
-    /// Not at all: many at once, and systemd's state tells the rest.
+    /// Not at all: many at once, restarts few at once, and systemd's state tells the rest.
     Queued,
 }
 
@@ -92,6 +102,8 @@ pub(crate) async fn apply(
         return errors;
     }
     start.retain(|(id, _)| !unwritten.contains(id));
+    let (restart, start): (Vec<_>, Vec<_>) =
+        start.into_iter().partition(|(_, job)| starts == Starts::Queued && *job == Job::Restart);
     let started = join_all(start.into_iter().map(|(id, job)| async move {
         let unit = id.service();
         let done = match starts {
@@ -102,7 +114,18 @@ pub(crate) async fn apply(
     }))
     .await;
     errors.extend(started.into_iter().flatten());
+    let restarted = iter(restart).map(|(id, job)| take_turn(id, job, systemd));
+    let restarted: Vec<_> = restarted.buffer_unordered(RESTARTS_AT_ONCE).collect().await;
+    errors.extend(restarted.into_iter().flatten());
     errors
+}
+
+/// Runs a job of which nobody wants to know how it ends, and holds up others for a while.
+async fn take_turn(id: AgentId, job: Job, systemd: &dyn Systemd) -> Option<ApplyError> {
+    match timeout(RESTART_TURN, systemd.run(job, &id.service())).await {
+        Ok(Ok(()) | Err(SystemdError::Job { .. })) | Err(_) => None,
+        Ok(Err(source)) => Some(ApplyError::Job { id, job, source }),
+    }
 }
 
 /// Stops a unit, and forgets a failure that the stop itself may have caused, so that it is simply inactive.
@@ -149,6 +172,25 @@ mod tests {
         assert_eq!(store.list().unwrap().len(), 0);
         let left = ("ploinky-agent-a.service".to_owned(), "active".to_owned());
         assert_eq!(sim.units(), [left]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_restart_that_takes_long_holds_up_the_others_for_a_while_only() {
+        let dir = tempfile::tempdir().unwrap();
+        let (store, sim) = (UnitStore::new(dir.path()), Sim::new(dir.path()));
+        let ids = ["a", "b", "c", "d"].map(id);
+        for id in &ids {
+            store.write(id, "x").unwrap();
+        }
+        sim.reload().await.unwrap();
+        sim.hang("restart ploinky-agent-a.service");
+        sim.fail("restart ploinky-agent-b.service");
+        sim.forget();
+        let steps = ids.map(Step::Restart).to_vec();
+        let errors = apply(steps, &store, &sim, Starts::Queued).await;
+        assert!(errors.is_empty(), "{errors:?}");
+        let restarts = ["a", "b", "c", "d"].map(|id| format!("restart ploinky-agent-{id}.service"));
+        assert_eq!(sim.history(), restarts);
     }
 
     #[tokio::test]
