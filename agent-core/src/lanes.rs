@@ -6,7 +6,7 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
-use ploinky_contract::{CommandName, Container, TaskId, UserId};
+use ploinky_contract::{CommandName, Container, TaskId, UserId, chain};
 use ploinky_queue::{
     BadResult, Claim, Claimed, Consumer, FileResult, NotClaimed, OpenError, Recorded, Recovered,
     RunnerLock, SyncConsumer, TaskError, TaskHead, Waiting, Watch, boottime_ns, code,
@@ -49,7 +49,8 @@ pub(crate) enum Look {
 }
 
 impl Lanes {
-    /// Opens the durable queue at `tasks`, and the other one at `sync` if that directory is there.
+    /// Opens the durable queue at `tasks`, and the other one at `sync` if it can be opened: where the host has no
+    /// memory for it the directory is empty, and all calls come through the durable one.
     pub(crate) fn open(
         tasks: &Path,
         sync: &Path,
@@ -57,8 +58,10 @@ impl Lanes {
         boot_id: String,
     ) -> Result<Self, OpenError> {
         let durable = Consumer::open(tasks, boot_id.clone())?;
-        let sync = match sync.symlink_metadata() {
-            Ok(_) => Some(SyncConsumer::open(sync, boot_id.clone())?),
+        let sync = match sync.join("requests").symlink_metadata() {
+            Ok(_) => SyncConsumer::open(sync, boot_id.clone())
+                .inspect_err(|e| log::event(&format!("going on without memory: {}", chain(e))))
+                .ok(),
             Err(_) => None,
         };
         let mut classes = HashMap::new();

@@ -97,7 +97,9 @@ fn undeployment_removes_the_lane() {
     ok(&["ploinkyctl", "deploy", "localhost", "/other", "echo"]);
     assert!(!sh("ls -A /run/ploinky/sync/localhost-other").is_empty());
     ok(&["ploinkyctl", "undeploy", "localhost", "/other"]);
-    refused(&["test", "-e", "/run/ploinky/sync/localhost-other"]);
+    for parent in ["sync", "lane"] {
+        refused(&["ls", "-d", &format!("/run/ploinky/{parent}/localhost-other")]);
+    }
 }
 
 #[test]
@@ -111,7 +113,7 @@ fn an_agent_that_fills_the_memory_leaves_the_others_served() {
     };
     for script in [
         "dd if=/dev/zero of=/run/ploinky/sync/locks/fill bs=64k count=1000; true",
-        "cd /run/ploinky/sync/locks && for i in $(seq 2000); do : >n$i || break; done; true",
+        "cd /run/ploinky/sync/locks && for i in $(seq 2000); do touch n$i || break; done; true",
     ] {
         fill(script);
         for text in ["short".to_owned(), "long ".repeat(10_000)] {
@@ -119,9 +121,12 @@ fn an_agent_that_fills_the_memory_leaves_the_others_served() {
             assert_eq!((reply.status, &reply.json()["data"]), (200, &json!(text)), "{script}");
         }
         assert_eq!(doctor("memory"), "warn", "{script}");
-        // What is there is enough for a new start.
+        // What is there is enough for a new start; who has nothing there starts without.
         ok(&["ploinkyctl", "agent", "restart", "/echo"]);
         answers();
+        ok(&["ploinkyctl", "deploy", "localhost", "/late", "echo"]);
+        assert_eq!(call("/late", "echo.ping", &json!([])).unwrap().status, 200, "{script}");
+        ok(&["ploinkyctl", "undeploy", "localhost", "/late"]);
         fill("rm -rf /run/ploinky/sync/locks/fill /run/ploinky/sync/locks/n*");
     }
     ok(&["ploinkyctl", "undeploy", "localhost", "/filler"]);
@@ -136,7 +141,9 @@ fn where_the_memory_is_masked_all_calls_go_through_the_disk() {
     sh("systemctl stop ploinky.target && systemctl mask --runtime run-ploinky-sync.mount && \
         systemctl start ploinky.target");
     answers();
-    assert_eq!(sh(&format!("stat -c '%u %g %a' {LANE}; ls -A {LANE}")), "0 0 711\n");
+    let mounted = "/run/ploinky/lane/localhost-echo";
+    assert_eq!(sh(&format!("stat -c '%u %g %a' {mounted}; ls -A {mounted}")), "0 0 711\n");
+    refused(&["test", "-e", LANE]);
     refused(&["findmnt", "/run/ploinky/sync"]);
     let inside = |script: &str| {
         refused(&["podman", "exec", "ploinky-localhost-echo", "/bin/sh", "-c", script]);

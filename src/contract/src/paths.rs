@@ -60,6 +60,16 @@ impl RuntimeDir {
         self.sync().join(agent.as_str())
     }
 
+    /// Parent of what the containers mount of them.
+    pub fn lanes(&self) -> PathBuf {
+        self.0.join("lane")
+    }
+
+    /// What the container of one agent mounts: a link to its queue, or an empty directory if there is none.
+    pub fn lane_of(&self, agent: &AgentId) -> PathBuf {
+        self.lanes().join(agent.as_str())
+    }
+
     /// The socket on which instance `instance` answers root of this host.
     pub fn admin_socket(&self, instance: u16) -> PathBuf {
         self.0.join(format!("admin-{instance}.sock"))

@@ -2,6 +2,12 @@
 //!
 //! The unit makes it, by `ExecStartPre=` and this program, because after a boot a container may start before
 //! the supervisor. Between two starts it stays: what the last container left is there to be answered.
+//!
+//! ```text
+//! /run/ploinky/sync/AGENT/   the queue, in memory that all agents share
+//! /run/ploinky/lane/AGENT    what its container mounts: a link to the queue, or an empty directory
+//! ```
+//! The second one is not in that memory, so that an agent starts even if others have filled it.
 
 #[cfg(test)]
 mod tests;
@@ -12,6 +18,8 @@ use std::path::PathBuf;
 
 use ploinky_contract::AgentId;
 use ploinky_contract::paths::RuntimeDir;
+use rustix::fs::AtFlags;
+use rustix::io::Errno;
 
 use crate::accounts::{Accounts, Owner};
 use crate::{directory, tree};
@@ -38,13 +46,23 @@ pub(crate) struct Lanes {
 }
 
 /// What there is for an agent to mount.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Debug)]
 pub(crate) enum Made {
     /// The queue.
     Queue,
-    /// An empty directory, as the memory is not mounted: the queue would be in `/run` itself, which must not
-    /// be an agent's to fill. All calls go through the disk.
-    Nothing,
+    /// An empty directory; all calls go through the disk.
+    Nothing(NoQueue),
+}
+
+/// Why there is no queue in memory.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum NoQueue {
+    /// It would be in `/run` itself, which must not be an agent's to fill.
+    #[error("run-ploinky-sync.mount is not active")]
+    NotMounted,
+    /// The memory is full, or was meddled with.
+    #[error("cannot make {}", .path.display())]
+    NotMade { path: PathBuf, source: io::Error },
 }
 
 /// The host did not let it be done.
@@ -62,24 +80,26 @@ impl Lanes {
         Self { runtime, accounts }
     }
 
-    /// Makes the lane of `id` for the range that begins with `uid_first`, or repairs it. One that belongs to
-    /// another range is removed before.
+    /// Makes the lane of `id` for the range that begins with `uid_first`, or repairs it, and what the container
+    /// mounts. A lane that belongs to another range is removed before.
     ///
     /// # Errors
-    /// When the host does not let it.
+    /// When not even an empty directory can be made.
     pub(crate) fn make(&self, id: &AgentId, uid_first: u32) -> Result<Made, LaneError> {
-        let failed = |source| self.error("make", id, source);
-        let (sync, is_mounted) = self.parent().map_err(failed)?;
-        if is_mounted {
-            self.fill(&sync, id, uid_first).map_err(failed)?;
-            Ok(Made::Queue)
-        } else {
-            // What lies here was made while it was mounted elsewhere, or by nobody of us.
-            tree::remove(&sync, id.as_str()).map_err(failed)?;
-            self.make_directory(&sync, id.as_str(), PASS_THROUGH, Owner::myself())
-                .map_err(failed)?;
-            Ok(Made::Nothing)
-        }
+        let made = match self.parent() {
+            Ok((sync, true)) => match self.fill(&sync, id, uid_first) {
+                Ok(()) => Made::Queue,
+                Err(source) => Made::Nothing(self.not_made(id, source)),
+            },
+            Ok((_sync, false)) => Made::Nothing(NoQueue::NotMounted),
+            Err(source) => Made::Nothing(self.not_made(id, source)),
+        };
+        self.offer(id, matches!(made, Made::Queue)).map_err(|source| LaneError {
+            verb: "make",
+            path: self.runtime.lane_of(id),
+            source,
+        })?;
+        Ok(made)
     }
 
     /// Removes the lane of `id` with all that is in it. The container must be gone.
@@ -87,12 +107,31 @@ impl Lanes {
     /// # Errors
     /// When something cannot be removed; it can be tried again.
     pub(crate) fn remove(&self, id: &AgentId) -> Result<(), LaneError> {
-        let sync = match directory::open(&self.runtime.sync()) {
-            Ok(sync) => sync,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-            Err(error) => return Err(self.error("remove", id, error)),
-        };
-        tree::remove(&sync, id.as_str()).map_err(|error| self.error("remove", id, error))
+        for (parent, path) in [
+            (self.runtime.lanes(), self.runtime.lane_of(id)),
+            (self.runtime.sync(), self.runtime.sync_of(id)),
+        ] {
+            let removed = match directory::open(&parent) {
+                Ok(parent) => clear(&parent, id.as_str()),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+                Err(error) => Err(error),
+            };
+            removed.map_err(|source| LaneError { verb: "remove", path, source })?;
+        }
+        Ok(())
+    }
+
+    /// Puts the link to the queue, or an empty directory, where the container looks.
+    fn offer(&self, id: &AgentId, queue: bool) -> io::Result<()> {
+        let runtime = directory::open(self.runtime.root())?;
+        let lanes = self.make_directory(&runtime, "lane", PASS_THROUGH, Owner::myself())?;
+        clear(&lanes, id.as_str())?;
+        if queue {
+            Ok(rustix::fs::symlinkat(self.runtime.sync_of(id), &lanes, id.as_str())?)
+        } else {
+            let name = id.as_str();
+            self.make_directory(&lanes, name, PASS_THROUGH, Owner::myself()).map(drop)
+        }
     }
 
     /// The parent of all lanes, and whether it is a file system of its own.
@@ -128,7 +167,16 @@ impl Lanes {
         directory::make(parent, name, mode, owner, self.accounts)
     }
 
-    fn error(&self, verb: &'static str, id: &AgentId, source: io::Error) -> LaneError {
-        LaneError { verb, path: self.runtime.sync_of(id), source }
+    fn not_made(&self, id: &AgentId, source: io::Error) -> NoQueue {
+        NoQueue::NotMade { path: self.runtime.sync_of(id), source }
+    }
+}
+
+/// Removes what has this name, a directory with all that is in it.
+fn clear(parent: &OwnedFd, name: &str) -> io::Result<()> {
+    match rustix::fs::unlinkat(parent, name, AtFlags::empty()) {
+        Ok(()) | Err(Errno::NOENT) => Ok(()),
+        Err(Errno::ISDIR) => tree::remove(parent, name),
+        Err(error) => Err(error.into()),
     }
 }

@@ -86,10 +86,9 @@ fn make_lane(agent: &AgentId, uid_first: u32) -> ExitCode {
     };
     match Lanes::new(RuntimeDir::new(runtime), accounts).make(agent, uid_first) {
         Ok(Made::Queue) => ExitCode::SUCCESS,
-        Ok(Made::Nothing) => {
-            eprintln!(
-                "run-ploinky-sync.mount is not active; all calls of {agent} go through the disk"
-            );
+        Ok(Made::Nothing(why)) => {
+            let why = ploinky_contract::chain(&why);
+            eprintln!("all calls of {agent} go through the disk: {why}");
             ExitCode::SUCCESS
         }
         Err(error) => {

@@ -80,7 +80,6 @@ impl AgentUnit<'_> {
         unit.fixed("PartOf", "ploinky.target");
         unit.fixed("StartLimitIntervalSec", "0");
         if self.has_lane() {
-            // `Volume=` below makes Quadlet require what is mounted; a masked unit counts as not there.
             unit.fixed("Wants", "run-ploinky-sync.mount");
             unit.fixed("After", "run-ploinky-sync.mount");
         }
@@ -168,7 +167,7 @@ impl AgentUnit<'_> {
         unit.set("Volume", &volume(&dir.code(), CONTAINER_CODE, "nosuid,nodev")?)?;
         unit.set("Volume", &volume(&dir.tasks(), CONTAINER_TASKS, "nosuid,nodev,noexec")?)?;
         if self.has_lane() {
-            let lane = RuntimeDir::new(RUNTIME).sync_of(self.id);
+            let lane = RuntimeDir::new(RUNTIME).lane_of(self.id);
             unit.set("Volume", &volume(&lane, CONTAINER_SYNC, "nosuid,nodev,noexec")?)?;
         }
         let core = AGENT_CORE.as_ref();

@@ -239,7 +239,7 @@ fn with_env(env: &BTreeMap<String, String>) -> serde_json::Value {
 
 const MAKE_LANE: &str =
     "+/usr/lib/ploinky/ploinky-supervisor make-lane ip6___1-a_b-c--d 1073807360";
-const LANE: &str = "/run/ploinky/sync/ip6___1-a_b-c--d:/run/ploinky/sync:nosuid,nodev,noexec";
+const LANE: &str = "/run/ploinky/lane/ip6___1-a_b-c--d:/run/ploinky/sync:nosuid,nodev,noexec";
 
 const DEFAULT: &str = "/usr/bin/podman run --name ploinky-ip6___1-a_b-c--d --cidfile=%t/%N.cid --replace --rm \
     --log-driver journald --cgroups=split --pull never --pids-limit 256 --entrypoint [\"/agentCore/agent-core\"] \
@@ -250,7 +250,7 @@ const DEFAULT: &str = "/usr/bin/podman run --name ploinky-ip6___1-a_b-c--d --cid
     --uidmap 0:1073807360:65536 --gidmap 0:1073807360:65536 \
     -v /var/lib/ploinky/agents/ip6_/a_b-c--d/code:/agent:nosuid,nodev \
     -v /var/lib/ploinky/agents/ip6_/a_b-c--d/.tasks:/agent/.tasks:nosuid,nodev,noexec \
-    -v /run/ploinky/sync/ip6___1-a_b-c--d:/run/ploinky/sync:nosuid,nodev,noexec \
+    -v /run/ploinky/lane/ip6___1-a_b-c--d:/run/ploinky/sync:nosuid,nodev,noexec \
     -v /usr/lib/ploinky/agentcore:/agentCore:ro,nosuid,nodev \
     -v /var/lib/ploinky/agents/ip6_/a_b-c--d/manifest.json:/run/ploinky/manifest.json:ro,nosuid,nodev,noexec \
     --label io.ploinky.agent=x --label io.ploinky.domain=[::1] --label io.ploinky.path=/a_b/c-d \

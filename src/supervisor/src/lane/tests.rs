@@ -60,16 +60,19 @@ impl Place {
 fn without_the_mount_there_is_an_empty_directory_that_the_agent_cannot_write() {
     let place = place();
     for _ in 0..2 {
-        assert_eq!(place.lanes.make(&place.id, B).unwrap(), Made::Nothing);
-        let lane = place.path(".").metadata().unwrap();
-        assert_eq!(lane.permissions().mode() & 0o7777, 0o711);
-        assert_eq!((lane.uid(), lane.gid()), {
-            let Owner { uid, gid } = Owner::myself();
-            (uid, gid)
-        });
-        assert_eq!(std::fs::read_dir(place.path(".")).unwrap().count(), 0);
-        // A lane of a time with the mount does not stay behind in `/run`.
-        place.fill(B);
+        let made = place.lanes.make(&place.id, B).unwrap();
+        assert!(matches!(made, Made::Nothing(NoQueue::NotMounted)), "{made:?}");
+        let lane = place.lanes.runtime.lane_of(&place.id);
+        let found = lane.symlink_metadata().unwrap();
+        assert!(found.is_dir());
+        assert_eq!(found.permissions().mode() & 0o7777, 0o711);
+        let Owner { uid, gid } = Owner::myself();
+        assert_eq!((found.uid(), found.gid()), (uid, gid));
+        assert_eq!(std::fs::read_dir(&lane).unwrap().count(), 0);
+        assert!(!place.path(".").exists(), "the queue is in `/run` itself");
+        // As if it had been mounted in between.
+        place.lanes.offer(&place.id, true).unwrap();
+        assert_eq!(std::fs::read_link(&lane).unwrap(), place.lanes.runtime.sync_of(&place.id));
     }
 }
 
@@ -117,7 +120,9 @@ fn removal_takes_what_workers_and_agent_made_and_may_be_repeated() {
     place.fill(B);
     std::fs::create_dir(place.path("responses/1")).unwrap();
     state_file::write(&place.path("responses/1/x"), b"{}", 0o644).unwrap();
+    place.lanes.offer(&place.id, true).unwrap();
     place.lanes.remove(&place.id).unwrap();
     place.lanes.remove(&place.id).unwrap();
     assert!(!place.path(".").exists());
+    assert!(place.lanes.runtime.lane_of(&place.id).symlink_metadata().is_err());
 }

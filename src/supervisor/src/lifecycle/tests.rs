@@ -95,7 +95,7 @@ impl World {
     /// Everything that could be left of an agent: its files below the state, units, ranges.
     fn leftovers(&self) -> Vec<String> {
         let mut left: Vec<String> = self.sim.units().into_iter().map(|(unit, _)| unit).collect();
-        for dir in ["state/agents", "run/sync", "quadlet"] {
+        for dir in ["state/agents", "run/sync", "run/lane", "quadlet"] {
             for entry in std::fs::read_dir(self.path(dir)).into_iter().flatten() {
                 left.push(entry.unwrap().path().display().to_string());
             }
