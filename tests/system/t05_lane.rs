@@ -80,14 +80,17 @@ fn the_memory_is_a_file_system_of_its_own_without_programs_and_devices() {
 }
 
 #[test]
-fn root_of_an_agent_that_serves_its_queue_itself_has_no_lane() {
+fn an_agent_that_serves_its_queue_itself_has_no_lane() {
     deploy_echo();
     sh(r#"rm -rf /tmp/own && mkdir -p /tmp/own && printf '%s' '{"name":"own",
-        "container":"localhost/ploinky-busybox:1","run":"/agentCore/agent-core","commands":{"x":"echo 1"}}' >/tmp/own/manifest.json"#);
+        "container":"localhost/ploinky-busybox:1","run":"sleep 1000","commands":{"x":"echo 1"}}' >/tmp/own/manifest.json"#);
     ok(&["ploinkyctl", "deploy", "localhost", "/own", "/tmp/own"]);
     let text = ok(&["systemctl", "cat", "ploinky-agent-localhost-own.service"]);
     assert!(!text.contains("/run/ploinky/sync"), "{text}");
     refused(&["test", "-e", "/run/ploinky/sync/localhost-own"]);
+    // What stands in front of its program shows that the queue is served.
+    let locks = "/var/lib/ploinky/agents/localhost/own/.tasks/locks";
+    refused(&["flock", "--nonblock", "--shared", &format!("{locks}/.runner"), "true"]);
     ok(&["ploinkyctl", "undeploy", "localhost", "/own"]);
 }
 

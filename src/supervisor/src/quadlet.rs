@@ -107,44 +107,38 @@ impl AgentUnit<'_> {
         Ok(())
     }
 
-    /// Only agent-core serves a queue in memory.
+    /// The words of a program of the image that serves the queue on the disk itself; `None` if agent-core serves
+    /// both queues.
+    fn own_program(&self) -> Option<&[String]> {
+        let run = self.container.run.as_deref();
+        run.filter(|words| words.first().is_none_or(|word| word != CONTAINER_AGENT_CORE))
+    }
+
     fn has_lane(&self) -> bool {
-        self.container.run.is_none()
+        self.own_program().is_none()
     }
 
     fn write_program(&self, unit: &mut UnitText) -> Result<(), UnitTextError> {
-        let Container { run, env, health, .. } = self.container;
+        let Container { run, env, .. } = self.container;
         unit.fixed("WorkingDir", CONTAINER_CODE);
-        match run {
-            None => {
-                unit.words("Entrypoint", [CONTAINER_AGENT_CORE])?;
-                // agent-core says READY=1 when it serves the queue.
-                unit.fixed("Notify", "true");
-            }
-            Some(words) => {
-                unit.words("Entrypoint", words.iter().map(String::as_str))?;
-            }
-        }
+        // In front of a program of the image it shows that the queue is served, and ends what was left in it.
+        let hosted = self.own_program().map(|_| ["host", "--"]).into_iter().flatten();
+        let core = (run.is_none() || self.own_program().is_some()).then_some(CONTAINER_AGENT_CORE);
+        let words = run.iter().flatten().map(String::as_str);
+        unit.words("Entrypoint", core.into_iter().chain(hosted).chain(words))?;
+        // agent-core says READY=1 when the queue is served.
+        unit.fixed("Notify", "true");
         for (name, value) in env {
             unit.environment(name, value)?;
         }
-        // agent-core checks that the queue is served, and runs the manifest's liveness command. A program of
-        // the image in its place is checked by that command alone.
-        match (run, &health.liveness) {
-            (None, _) => unit.words("HealthCmd", [CONTAINER_AGENT_CORE, "health"])?,
-            (Some(_), Some(liveness)) => {
-                unit.words("HealthCmd", liveness.iter().map(String::as_str))?
-            }
-            (Some(_), None) => unit.fixed("HealthCmd", "none"),
-        };
-        if run.is_none() || health.liveness.is_some() {
-            unit.fixed("HealthInterval", "30s");
-            unit.fixed("HealthTimeout", "10s");
-            unit.fixed("HealthRetries", "3");
-            unit.fixed("HealthStartPeriod", "30s");
-            // The death of the container is what makes systemd start it anew.
-            unit.fixed("HealthOnFailure", "kill");
-        }
+        // It checks that the queue is served, and runs the manifest's liveness command.
+        unit.words("HealthCmd", [CONTAINER_AGENT_CORE, "health"])?;
+        unit.fixed("HealthInterval", "30s");
+        unit.fixed("HealthTimeout", "10s");
+        unit.fixed("HealthRetries", "3");
+        unit.fixed("HealthStartPeriod", "30s");
+        // The death of the container is what makes systemd start it anew.
+        unit.fixed("HealthOnFailure", "kill");
         unit.fixed("RunInit", "true");
         unit.fixed("StopTimeout", "10");
         unit.fixed("LogDriver", "journald");

@@ -319,14 +319,20 @@ fn hostile_words_of_a_program_arrive_as_they_are() {
     }));
     let mut found = Argv::generated(&generator, &text);
     let mut expected = Argv::plain();
-    for option in ["--entrypoint", "--health-cmd"] {
-        let words = found.options.remove(option).unwrap();
-        assert_eq!(words.len(), 1);
-        assert_eq!(serde_json::from_str::<Vec<String>>(&words[0]).unwrap(), program, "{option}");
-        expected.options.remove(option);
-    }
+    let words = found.options.remove("--entrypoint").unwrap();
+    assert_eq!(words.len(), 1);
+    let words = serde_json::from_str::<Vec<String>>(&words[0]).unwrap();
+    assert_eq!(words, [&["/agentCore/agent-core", "host", "--"], &program[..]].concat());
+    expected.options.remove("--entrypoint");
     expected.options.get_mut("-v").unwrap().retain(|volume| volume != LANE);
-    expected.options.remove("--sdnotify=container");
-    expected.options.insert("--sdnotify=conmon".to_owned(), Vec::new());
     assert_eq!(found, expected);
+}
+
+#[test]
+fn agent_core_by_its_own_name_has_nothing_in_front_of_it() {
+    let generator = generator();
+    let text = unit(&serde_json::json!({
+        "name": "x", "container": "localhost/x:1", "run": "/agentCore/agent-core"
+    }));
+    assert_eq!(Argv::generated(&generator, &text), Argv::plain());
 }
