@@ -6,12 +6,11 @@ mod slice;
 mod strays;
 
 use std::io;
+use std::sync::PoisonError;
 use std::time::Duration;
 
 use ploinky_contract::TaskId;
-use ploinky_contract::limits::{
-    DEAD_TASK_RETENTION_DEFAULT, SYNC_TIMEOUT_MAX, TASK_RETENTION_DEFAULT,
-};
+use ploinky_contract::limits::SYNC_TIMEOUT_MAX;
 
 pub(crate) use self::slice::{Name, names_in};
 use self::slice::{Place, Slice};
@@ -108,24 +107,14 @@ impl Janitor {
     }
 }
 
-/// One pass from the beginning of each directory, with the usual times of keeping.
-///
-/// # Errors
-/// Those of [`Janitor::pass`].
-pub fn sweep(
-    producer: &Producer,
-    boot_id: &str,
-    is_alive: &dyn Fn(&Submitter) -> bool,
-    limit: usize,
-) -> io::Result<Swept> {
-    let rules = Rules {
-        boot_id,
-        is_alive,
-        limit,
-        task_retention: TASK_RETENTION_DEFAULT,
-        dead_task_retention: DEAD_TASK_RETENTION_DEFAULT,
-    };
-    Janitor::default().pass(producer, &rules)
+impl Producer {
+    /// One pass of the janitor of this handle, which goes on where the one before stopped.
+    ///
+    /// # Errors
+    /// Those of [`Janitor::pass`].
+    pub fn sweep(&self, rules: &Rules<'_>) -> io::Result<Swept> {
+        self.janitor.lock().unwrap_or_else(PoisonError::into_inner).pass(self, rules)
+    }
 }
 
 fn sweep_task(

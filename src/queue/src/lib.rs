@@ -52,7 +52,7 @@ pub use clock::{InvalidBootId, boot_id, boottime_ns, parse_boot_id};
 pub use consumer::{Claim, Claimed, Consumer, NotClaimed, Recovered, RunnerLock, Waiting};
 pub use directories::OpenError;
 pub use files::StagedUpload;
-pub use janitor::{Janitor, Rules, Swept, sweep};
+pub use janitor::{Janitor, Rules, Swept};
 pub use lock::{InstanceLock, instance_is_alive, runner_is_alive};
 pub use note::Note;
 pub use outcome::{FileResult, Outcome, RecordPlace, TaskError};

@@ -11,6 +11,7 @@ mod submit;
 
 use std::io;
 use std::path::Path;
+use std::sync::Mutex;
 
 use ploinky_contract::limits::FREE_SPACE_FLOOR_PERCENT;
 use rustix::fs::{Mode, fstatvfs};
@@ -24,6 +25,7 @@ pub use self::list::{Cursor, Filter, InvalidCursor, Page};
 pub(crate) use self::submit::is_no_space;
 pub use self::submit::{Accepted, SubmitError};
 use crate::directories::{Directories, OpenError};
+use crate::janitor::Janitor;
 use crate::lock::runner_is_alive_in;
 use crate::watch::ResultWatch;
 
@@ -38,6 +40,7 @@ pub struct Producer {
     pub(crate) directories: Directories,
     /// Outcomes that a client may be told.
     known: KnownDurable,
+    pub(crate) janitor: Mutex<Janitor>,
 }
 
 impl Producer {
@@ -47,7 +50,7 @@ impl Producer {
     /// Names the directory that cannot be opened.
     pub fn open(tasks: &Path) -> Result<Self, OpenError> {
         let directories = Directories::open(tasks)?;
-        Ok(Self { directories, known: KnownDurable::default() })
+        Ok(Self { directories, known: KnownDurable::default(), janitor: Mutex::default() })
     }
 
     /// Device and inode of the directory that was opened; no other one has them as long as this value lives.

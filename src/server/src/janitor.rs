@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use ploinky_contract::chain;
 use ploinky_contract::limits::{JANITOR_ENTRIES, JANITOR_INTERVAL};
-use ploinky_queue::{InstanceLock, Submitter, Swept, instance_is_alive, sweep, sweep_sync};
+use ploinky_queue::{InstanceLock, Rules, Submitter, Swept, instance_is_alive, sweep_sync};
 use tokio::time::sleep;
 
 use crate::orchestrator::{AgentQueue, Origin};
@@ -38,11 +38,13 @@ pub(crate) async fn run(table: Table, origin: Origin, instances: PathBuf) {
         }
         if elected.is_some() {
             let routes = table.routes();
+            let retention = routes.retention();
             for queue in routes.queues() {
                 let (queue, origin) = (Arc::clone(queue.calls()), Arc::clone(&origin));
                 let directory = instances.clone();
-                let swept =
-                    tokio::task::spawn_blocking(move || sweep_one(&queue, &origin, &directory));
+                let swept = tokio::task::spawn_blocking(move || {
+                    sweep_one(&queue, &origin, &directory, retention);
+                });
                 if let Err(error) = swept.await {
                     tracing::error!("the janitor stopped in the middle: {error}");
                 }
@@ -72,11 +74,22 @@ fn forget_dead(instances: &Path) -> io::Result<()> {
     Ok(())
 }
 
-fn sweep_one(queue: &AgentQueue, origin: &Origin, instances: &Path) {
+fn sweep_one(
+    queue: &AgentQueue,
+    origin: &Origin,
+    instances: &Path,
+    (task_retention, dead_task_retention): (Duration, Duration),
+) {
     let is_alive = |submitter: &Submitter| {
         *submitter == origin.submitter || instance_is_alive(instances, &submitter.invocation)
     };
-    let disk = sweep(queue.lanes().disk(), &origin.boot_id, &is_alive, JANITOR_ENTRIES);
+    let disk = queue.lanes().disk().sweep(&Rules {
+        boot_id: &origin.boot_id,
+        is_alive: &is_alive,
+        limit: JANITOR_ENTRIES,
+        task_retention,
+        dead_task_retention,
+    });
     let memory = queue
         .lanes()
         .memory()
@@ -88,13 +101,15 @@ fn sweep_one(queue: &AgentQueue, origin: &Origin, instances: &Path) {
 
 fn tell(queue: &AgentQueue, swept: io::Result<Swept>) {
     match swept {
-        Ok(swept) if 0 < swept.tasks + swept.asked + swept.strays => tracing::info!(
-            AGENT = %queue.agent(),
-            "swept the queue: {} tasks removed, {} asked to end, {} stray files removed",
-            swept.tasks,
-            swept.asked,
-            swept.strays
-        ),
+        Ok(Swept { looked: _, tasks, asked, ended, expired, strays, more: _ })
+            if 0 < tasks + asked + ended + expired + strays =>
+        {
+            tracing::info!(
+                AGENT = %queue.agent(),
+                "swept the queue: {tasks} calls removed, {asked} tasks asked to end, {ended} ended, \
+                 {expired} removed that were kept long enough, {strays} stray files removed"
+            );
+        }
         Ok(_clean) => {}
         Err(error) => {
             tracing::warn!(AGENT = %queue.agent(), "cannot sweep the queue: {}", chain(&error));

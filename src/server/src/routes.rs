@@ -4,6 +4,7 @@ mod load;
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ploinky_contract::{AgentId, DeployPath, Domain, InvalidDeployPath, Settings};
 
@@ -67,6 +68,12 @@ impl Routes {
     /// Whether the admin allows that outcomes are posted to `url`.
     pub(crate) fn allows_callback(&self, url: &str) -> bool {
         self.settings.callback_origins.iter().any(|origin| origin.covers(url))
+    }
+
+    /// How long accepted tasks are kept after their end: those that are dead, last.
+    pub(crate) fn retention(&self) -> (Duration, Duration) {
+        let Settings { task_retention, dead_task_retention, .. } = &self.settings;
+        (Duration::from_secs(*task_retention), Duration::from_secs(*dead_task_retention))
     }
 
     /// The queues in use.

@@ -10,8 +10,23 @@ use crate::scratch::{Scratch, id, raw, request};
 const NOBODY: &dyn Fn(&Submitter) -> bool = &|_| false;
 const EVERYBODY: &dyn Fn(&Submitter) -> bool = &|_| true;
 
+fn try_pass(
+    queue: &Scratch,
+    is_alive: &dyn Fn(&Submitter) -> bool,
+    limit: usize,
+) -> io::Result<Swept> {
+    let rules = Rules {
+        boot_id: &boot_id().unwrap(),
+        is_alive,
+        limit,
+        task_retention: Duration::MAX,
+        dead_task_retention: Duration::MAX,
+    };
+    queue.producer.sweep(&rules)
+}
+
 fn pass(queue: &Scratch, is_alive: &dyn Fn(&Submitter) -> bool) -> Swept {
-    sweep(&queue.producer, &boot_id().unwrap(), is_alive, 1000).unwrap()
+    try_pass(queue, is_alive, 1000).unwrap()
 }
 
 fn make_old(queue: &Scratch, directory: &str, name: &str) {
@@ -76,7 +91,7 @@ fn a_task_that_cannot_be_ended_stops_nothing() {
     make_old(&queue, "responses", id(3).as_str());
     // Nothing can be made in a directory that is gone, as on a full disk.
     fs::remove_dir(queue.path("locks", "")).unwrap();
-    let swept = sweep(&queue.producer, &boot_id().unwrap(), NOBODY, 1000);
+    let swept = try_pass(&queue, NOBODY, 1000);
     assert!(swept.is_err(), "{swept:?}");
     assert_eq!(queue.names("requests"), [waiting.as_str()]);
     assert_eq!(queue.names("responses"), Vec::<String>::new());
@@ -117,6 +132,6 @@ fn a_pass_looks_at_no_more_than_its_limit() {
     for number in 0..20 {
         queue.submit(number);
     }
-    let swept = sweep(&queue.producer, &boot_id().unwrap(), NOBODY, 5).unwrap();
+    let swept = try_pass(&queue, NOBODY, 5).unwrap();
     assert_eq!((swept.tasks, swept.more, queue.names("requests").len()), (5, true, 15));
 }
