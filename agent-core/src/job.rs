@@ -10,6 +10,7 @@ use crate::lane::Lane;
 
 /// It belongs to this process until it has an outcome.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "it lives on the stack of its thread")]
 pub(crate) enum Job {
     Sync(SyncClaim),
     Durable(Claim),

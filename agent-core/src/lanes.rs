@@ -100,7 +100,7 @@ impl Lanes {
     pub(crate) fn recover(&self) -> io::Result<Recovered> {
         let mut all = self.durable.recover()?;
         if let Some(sync) = &self.sync {
-            let Recovered { crashed, released, left, .. } = sync.recover()?;
+            let Recovered { crashed, released, left } = sync.recover()?;
             all.crashed += crashed;
             all.released += released;
             all.left += left;

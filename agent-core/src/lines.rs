@@ -75,7 +75,9 @@ mod tests {
                 Cut::TooLong => "TOO LONG".to_owned(),
             });
         };
-        pieces.iter().for_each(|piece| lines.take(piece.as_bytes(), &mut on));
+        for piece in pieces {
+            lines.take(piece.as_bytes(), &mut on);
+        }
         lines.finish(&mut on);
         found
     }

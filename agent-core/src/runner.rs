@@ -133,7 +133,7 @@ impl Runner {
             },
             Ending::Asked(Why::Stopping) if let Some(claim) = job.retried() => {
                 // The next runner takes it again; the run did not fail by itself and does not count.
-                self.try_on(job, || self.lanes.give_back(claim));
+                Self::try_on(job, || self.lanes.give_back(claim));
                 return;
             }
             Ending::Asked(why) => (why.error(), false),
@@ -150,7 +150,7 @@ impl Runner {
                  comes in {wait:.1?}"
             ));
             let not_before = BootTime::after(wait);
-            if self.try_on(job, || self.lanes.put_off(claim, &error, wait)) {
+            if Self::try_on(job, || self.lanes.put_off(claim, &error, wait)) {
                 self.inbox.put_off(self.lanes.entry(claim.head()), not_before);
             }
             return;
@@ -163,7 +163,7 @@ impl Runner {
     fn settle_file(&self, job: &Job, name: &FileName) -> Result<(), TaskError> {
         let bad = |why: String| TaskError::new(code::AGENT_BAD_RESULT, why);
         let mut sealed = Err(bad("the file of the handler could not be kept".to_owned()));
-        self.try_on(job, || {
+        Self::try_on(job, || {
             sealed = match self.lanes.seal(job, name) {
                 Ok(Some(file)) => Ok(file),
                 Ok(None) => Err(bad(format!(
@@ -182,7 +182,7 @@ impl Runner {
     }
 
     fn record(&self, job: &Job, record: impl Fn() -> io::Result<Recorded>) {
-        self.try_on(job, || {
+        Self::try_on(job, || {
             if record()? == Recorded::AlreadySo {
                 log::event(&format!("task {} had an outcome before its end", job.id()));
             }
@@ -195,7 +195,7 @@ impl Runner {
 
     /// Tries until it is written down or the server has given up; `false` then. A lock is never released
     /// without a record.
-    fn try_on(&self, job: &Job, mut write: impl FnMut() -> io::Result<()>) -> bool {
+    fn try_on(job: &Job, mut write: impl FnMut() -> io::Result<()>) -> bool {
         let end = job.deadline().plus(LAST_WORD);
         let mut retry = RECORD_RETRY_FIRST;
         let mut is_told = false;

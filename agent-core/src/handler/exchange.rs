@@ -68,6 +68,7 @@ pub(super) enum How {
 }
 
 /// Which descriptors have something to say.
+#[expect(clippy::struct_excessive_bools, reason = "one per descriptor")]
 struct Ready {
     stdout: bool,
     stderr: bool,

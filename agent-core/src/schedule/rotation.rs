@@ -1,5 +1,6 @@
 //! Tasks of one urgency: their owners take turns, and each owner's oldest task comes first.
 
+use std::collections::hash_map::Entry::Vacant;
 use std::collections::{BTreeSet, HashMap};
 
 use super::Entry;
@@ -23,8 +24,8 @@ impl Rotation {
     pub(super) fn add(&mut self, entry: &Entry, turn: u64) {
         let Entry { id, owner, seq, .. } = *entry;
         self.tasks.insert((owner, seq, id));
-        if !self.turn_of.contains_key(&owner) {
-            self.turn_of.insert(owner, turn);
+        if let Vacant(place) = self.turn_of.entry(owner) {
+            place.insert(turn);
             self.turns.insert((turn, owner));
         }
     }

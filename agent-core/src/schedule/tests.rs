@@ -128,7 +128,7 @@ fn a_task_before_its_time_waits_for_it() {
 fn a_call_that_nobody_waits_for_any_more_is_forgotten() {
     let mut schedule = Schedule::new([]);
     for id in 1..4 {
-        schedule.push(Sync, entry(id, id as u64, 3, 0), None);
+        schedule.push(Sync, entry(id, u64::try_from(id).unwrap(), 3, 0), None);
         schedule.push(Durable, entry(id, 1, 3, 0), None);
     }
     assert!(schedule.forget(task(1)) && schedule.forget(task(2)) && !schedule.forget(task(2)));

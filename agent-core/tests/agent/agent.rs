@@ -18,7 +18,8 @@ use std::time::{Duration, Instant};
 
 use ploinky_contract::TaskId;
 use ploinky_queue::{
-    Cancel, Outcome, Producer, Request, Submitter, SyncProducer, TaskError, boot_id, boottime_ns,
+    Cancel, Mode, Outcome, Producer, Request, Submitter, SyncProducer, TaskError, Terms, boot_id,
+    boottime_ns,
 };
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{
@@ -41,7 +42,7 @@ impl Agent {
     /// A queue and a manifest with these members besides the required ones; nothing runs yet.
     pub(crate) fn prepare(members: &str) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        for name in ["requests", "urgent", "responses", "errors", "locks"] {
+        for name in ["requests", "urgent", "responses", "errors", "locks", "outputs", "files"] {
             fs::create_dir_all(directory.path().join("tasks").join(name)).unwrap();
         }
         fs::create_dir(directory.path().join("code")).unwrap();
@@ -203,7 +204,46 @@ impl Agent {
         request.id
     }
 
+    /// A request that is accepted for good, with these terms.
+    pub(crate) fn keep(&self, params: &[&str], terms: Terms) -> TaskId {
+        let mut request = self.request("run", params, Duration::from_secs(60));
+        request.terms = Terms { mode: Mode::Async, ..terms };
+        self.accept(&request)
+    }
+
+    pub(crate) fn accept(&self, request: &Request) -> TaskId {
+        let accepted = self.producer.submit_durable(std::slice::from_ref(request));
+        for one in accepted {
+            one.unwrap();
+        }
+        request.id
+    }
+
+    /// Makes a request of any text visible.
+    #[expect(clippy::disallowed_methods, reason = "in the place of a server")]
+    pub(crate) fn publish(&self, id: TaskId, text: &str) {
+        self.put("staged", text);
+        fs::rename(self.code("staged"), self.tasks("requests").join(id.as_str())).unwrap();
+    }
+
+    /// The outcome of a kept task, which stays.
+    pub(crate) fn kept_outcome(&self, id: TaskId) -> String {
+        let mut outcome = None;
+        self.wait_for("the task has an outcome", || {
+            outcome = self.producer.collect_durable(id).unwrap();
+            outcome.is_some()
+        });
+        self.wait_for("the lock is released", || !self.tasks("locks").join(id.as_str()).exists());
+        text(outcome.unwrap())
+    }
+
+    /// How often the script has written a line to a file.
+    pub(crate) fn lines_of(&self, name: &str) -> usize {
+        fs::read_to_string(self.code(name)).unwrap_or_default().lines().count()
+    }
+
     /// A request of a plain call by `alice`.
+    #[expect(clippy::unused_self, reason = "it reads better")]
     pub(crate) fn request(&self, command: &str, params: &[&str], time: Duration) -> Request {
         static NUMBER: AtomicU64 = AtomicU64::new(1);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
@@ -221,7 +261,7 @@ impl Agent {
             boot_id: boot_id().unwrap(),
             submitter: Submitter { instance: 1, invocation: "0".repeat(32) },
             attempt: 1,
-            terms: ploinky_queue::Terms::default(),
+            terms: Terms::default(),
         }
     }
 

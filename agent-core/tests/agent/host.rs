@@ -1,5 +1,7 @@
 //! A program of the image that serves the queue itself.
 
+#![expect(clippy::expect_used, reason = "test support")]
+
 use std::os::unix::net::UnixDatagram;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Instant;
@@ -41,7 +43,7 @@ impl Drop for Hosted {
 }
 
 fn run(mut command: Command) -> Output {
-    command.stdout(Stdio::piped()).stderr(Stdio::piped()).output().unwrap()
+    command.stdout(Stdio::piped()).stderr(Stdio::piped()).output().expect("it runs")
 }
 
 #[test]

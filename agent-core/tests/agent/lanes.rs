@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use ploinky_contract::TaskId;
 use ploinky_queue::Cancel;
 use rustix::process::Signal;
 
@@ -70,8 +71,12 @@ fn calls_are_not_kept_waiting_by_a_backlog_and_the_backlog_goes_on() {
     let kept: Vec<_> = (0..30).map(|_| agent.submit(&["\"kept\""])).collect();
     let calls: Vec<_> = (0..9).map(|_| agent.call_over(&lane, &["\"call\""])).collect();
     agent.start();
-    calls.iter().for_each(|id| assert_eq!(agent.outcome_of_call(&lane, *id), "null"));
-    kept.iter().for_each(|id| assert_eq!(agent.outcome(*id), "null"));
+    for id in calls {
+        assert_eq!(agent.outcome_of_call(&lane, id), "null");
+    }
+    for id in kept {
+        assert_eq!(agent.outcome(id), "null");
+    }
     let order = std::fs::read_to_string(agent.code("order")).unwrap();
     let head: Vec<&str> = order.lines().take(12).collect();
     assert_eq!(head, ["call", "call", "call", "kept"].repeat(3));
@@ -108,12 +113,16 @@ fn both_lanes_are_served_at_once_and_each_task_runs_once() {
         kept.push(agent.submit(&["1"]));
         calls.push(agent.call_over(&lane, &["2"]));
     }
-    calls.iter().for_each(|id| assert_eq!(agent.outcome_of_call(&lane, *id), "2"));
-    kept.iter().for_each(|id| assert_eq!(agent.outcome(*id), "1"));
+    for id in &calls {
+        assert_eq!(agent.outcome_of_call(&lane, *id), "2");
+    }
+    for id in &kept {
+        assert_eq!(agent.outcome(*id), "1");
+    }
     let runs = std::fs::read_to_string(agent.code("runs")).unwrap();
     let mut seen: Vec<&str> = runs.lines().collect();
     seen.sort_unstable();
-    let mut expected: Vec<&str> = calls.iter().chain(&kept).map(|id| id.as_str()).collect();
+    let mut expected: Vec<&str> = calls.iter().chain(&kept).map(TaskId::as_str).collect();
     expected.sort_unstable();
     assert_eq!(seen, expected);
 }

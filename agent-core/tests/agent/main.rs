@@ -3,6 +3,8 @@
 mod agent;
 mod handlers;
 mod host;
+mod kept;
 mod lanes;
 mod life;
+mod streams;
 mod workers;
