@@ -6,7 +6,8 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ploinky_contract::{Container, Handler, chain};
+use ploinky_contract::limits::INBOX_SWEEP;
+use ploinky_contract::{Container, Handler, TaskId, chain};
 use ploinky_queue::{Claim, Claimed, NotClaimed, Recorded, TaskError, code};
 
 use crate::boot_time::{BootTime, wait};
@@ -65,9 +66,7 @@ impl Runner {
                 Ok(Claimed::Ours(job)) => self.carry_out(&job, interrupt),
                 Ok(Claimed::Not(NotClaimed::Taken)) => {}
                 Ok(Claimed::Not(NotClaimed::NotYet { not_before_boot_ns })) => {
-                    if let Look::Waits(entry, _) = self.lanes.look(lane, id) {
-                        self.inbox.put_off(entry, BootTime::from_ns(not_before_boot_ns));
-                    }
+                    self.put_off(lane, id, BootTime::from_ns(not_before_boot_ns));
                 }
                 Ok(Claimed::Not(NotClaimed::Stale)) => {
                     log::event(&format!("task {id} came too late to be run"));
@@ -75,12 +74,23 @@ impl Runner {
                 Ok(Claimed::Not(NotClaimed::Unreadable(e))) => {
                     log::event(&format!("cannot read the request of task {id}: {}", chain(&e)));
                 }
-                // The next sweep finds it again.
-                Err(e) => log::event(&format!("cannot claim task {id}: {}", chain(&e))),
+                Err(e) => {
+                    log::event(&format!("cannot claim task {id}: {}", chain(&e)));
+                    self.put_off(lane, id, BootTime::after(INBOX_SWEEP));
+                }
             }
             interrupt.end();
         }
         Ok(())
+    }
+
+    /// Lets a task wait that was not claimed. One of the sync lane is found by the next sweep.
+    fn put_off(&self, lane: Lane, id: TaskId, not_before: BootTime) {
+        if lane == Lane::Durable
+            && let Look::Waits(entry, _) = self.lanes.look(lane, id)
+        {
+            self.inbox.put_off(entry, not_before);
+        }
     }
 
     fn carry_out(&self, job: &Job, interrupt: &Interrupt) {

@@ -77,6 +77,11 @@ impl Agent {
         self.put("worker.sh", &format!("{head}\n{script}\ndone\n"));
     }
 
+    /// Opens the queue anew, after something was mounted there.
+    pub(crate) fn reopen(&mut self) {
+        self.producer = Producer::open(&self.path("tasks")).unwrap();
+    }
+
     /// Makes the lane of calls that are waited for; the worker of its requests is number 1.
     pub(crate) fn sync_lane(&self) -> SyncProducer {
         for name in ["requests", "urgent", "streams", "responses", "locks"] {

@@ -1,6 +1,7 @@
 //! The real executable on a queue in a temporary directory.
 
 mod agent;
+mod full_disk;
 mod handlers;
 mod host;
 mod kept;
