@@ -13,11 +13,13 @@ use axum::body::Body;
 use bytes::Bytes;
 use futures_util::Stream;
 use hyper::body::Body as _;
-use ploinky_contract::limits::{HEAD_MAX_BYTES, UPLOAD_PART_HEAD_MAX_BYTES};
+use ploinky_contract::limits::UPLOAD_PART_HEAD_MAX_BYTES;
 
-/// Bytes that the parser may hold without a result: what the connection reads at once may be the end of one
-/// part and the beginning of the next.
-const ALLOWED_BYTES: usize = UPLOAD_PART_HEAD_MAX_BYTES + HEAD_MAX_BYTES;
+/// Bytes of one turn, however many the connection reads at once.
+const PIECE_BYTES: usize = 32 * 1024;
+/// Bytes that the parser may hold without a result: a piece may be the end of one part and the beginning of
+/// the next.
+const ALLOWED_BYTES: usize = UPLOAD_PART_HEAD_MAX_BYTES + PIECE_BYTES;
 
 /// Why the body gives nothing more.
 #[derive(Debug, thiserror::Error)]
@@ -38,6 +40,8 @@ pub(super) struct Allowance(Arc<AtomicUsize>);
 #[derive(Debug)]
 pub(super) struct Gate {
     body: Body,
+    /// What came and had no turn yet.
+    rest: Bytes,
     left: Allowance,
     /// The turn is over: the parser shall look at what it has.
     is_closed: bool,
@@ -60,7 +64,7 @@ impl Gate {
     /// A gate before `body`.
     pub(super) fn new(body: Body) -> (Self, Allowance) {
         let left = Allowance(Arc::new(AtomicUsize::new(ALLOWED_BYTES)));
-        (Self { body, left: left.clone(), is_closed: false }, left)
+        (Self { body, rest: Bytes::new(), left: left.clone(), is_closed: false }, left)
     }
 }
 
@@ -76,18 +80,20 @@ impl Stream for Gate {
             context.waker().wake_by_ref();
             return Poll::Pending;
         }
-        loop {
+        while self.rest.is_empty() {
             let Some(frame) = ready!(Pin::new(&mut self.body).poll_frame(context)) else {
                 return Poll::Ready(None);
             };
-            let frame = frame.map_err(GateError::Broken)?;
-            let Ok(bytes) = frame.into_data() else { continue };
-            if !self.left.take(bytes.len()) {
-                return Poll::Ready(Some(Err(GateError::NoProgress)));
+            if let Ok(bytes) = frame.map_err(GateError::Broken)?.into_data() {
+                self.rest = bytes;
             }
-            self.is_closed = true;
-            return Poll::Ready(Some(Ok(bytes)));
         }
+        let length = self.rest.len().min(PIECE_BYTES);
+        if !self.left.take(length) {
+            return Poll::Ready(Some(Err(GateError::NoProgress)));
+        }
+        self.is_closed = true;
+        Poll::Ready(Some(Ok(self.rest.split_to(length))))
     }
 }
 
@@ -99,14 +105,13 @@ mod tests {
 
     #[tokio::test]
     async fn a_parser_without_progress_gets_no_more_than_its_share() {
-        let (mut gate, allowance) = Gate::new(Body::from(vec![b'x'; ALLOWED_BYTES + 1]));
+        let (mut gate, allowance) = Gate::new(Body::from(vec![b'x'; ALLOWED_BYTES + PIECE_BYTES]));
+        assert_eq!(gate.next().await.unwrap().unwrap().len(), PIECE_BYTES);
         assert!(matches!(gate.next().await, Some(Err(GateError::NoProgress))));
         allowance.renew();
-        let (mut gate, allowance) = Gate::new(Body::from(vec![b'x'; ALLOWED_BYTES]));
-        assert_eq!(gate.next().await.unwrap().unwrap().len(), ALLOWED_BYTES);
-        assert!(!allowance.take(1));
+        assert_eq!(gate.next().await.unwrap().unwrap().len(), PIECE_BYTES);
         allowance.renew();
-        assert!(allowance.take(ALLOWED_BYTES));
+        assert_eq!(gate.next().await.unwrap().unwrap().len(), ALLOWED_BYTES - PIECE_BYTES);
         assert!(gate.next().await.is_none());
     }
 }

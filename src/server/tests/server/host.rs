@@ -15,7 +15,7 @@ use tokio::sync::oneshot;
 
 use crate::client::PATIENCE;
 
-const QUEUE: [&str; 5] = ["requests", "urgent", "responses", "errors", "locks"];
+const QUEUE: [&str; 7] = ["requests", "urgent", "responses", "errors", "locks", "files", "outputs"];
 
 /// Directories of one host.
 pub(crate) struct Host {
