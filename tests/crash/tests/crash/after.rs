@@ -1,0 +1,106 @@
+//! What has to hold when nothing dies any more.
+
+use std::fs::{File, FileTimes};
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use ploinky_crash::{Chaos, Client, Figures, Host, Ledger, Load, Plan, Role, WORKERS, within};
+
+/// Directories of the queue.
+const QUEUE: [&str; 7] = ["requests", "urgent", "responses", "errors", "locks", "files", "outputs"];
+
+/// Looks once more at all that was kept, removes everything, and wants nothing lost, run too often or told in
+/// two ways, no panic, and an empty queue.
+pub(crate) fn holds(name: &str, host: &Host, ledger: &Ledger, chaos: &Chaos<'_>) -> Figures {
+    let plan = Plan::of(0);
+    let load = Load::new(host, plan, ledger);
+    let mut client = Client::new(host.ports(), Duration::from_secs(20));
+    let mut random = host.random();
+    for id in ledger.kept() {
+        for _ in 0..3 {
+            load.look(&mut client, &mut random, &id);
+        }
+    }
+    let figures = ledger.figures(&host.effects(), chaos.cuts);
+    println!(
+        "crash: {name}: {figures}; SIGKILL of workers {}, of the runner {}; power cuts {}; refused {:?}",
+        chaos.worker_kills,
+        chaos.runner_kills,
+        chaos.cuts,
+        ledger.refusals()
+    );
+    for what in ledger.violations() {
+        println!("crash: {name}: {what}");
+    }
+    let logs = host.logs();
+    let panics: Vec<&str> = logs.lines().filter(|line| line.contains("panicked")).collect();
+    assert_eq!(panics, Vec::<&str>::new());
+    assert_eq!((figures.lost, figures.twice, figures.contradictory), (0, 0, 0), "{name}");
+    assert_eq!(ledger.violations(), Vec::<String>::new());
+    for id in ledger.kept() {
+        load.remove(&mut client, &mut random, &id);
+    }
+    remove_unknown(host, &mut client);
+    is_emptied(name, host);
+    figures
+}
+
+/// Removes tasks that a worker accepted while it died, so that nobody knows their ids.
+fn remove_unknown(host: &Host, client: &mut Client) {
+    for id in names(&host.tasks().join("requests")) {
+        within(Duration::from_secs(60), "a task that nobody knows is removed", || {
+            (0..WORKERS).any(|worker| {
+                let path = format!("/tasks/{id}");
+                client
+                    .ask(worker, "DELETE", &path, "", "")
+                    .is_ok_and(|r| matches!(r.status, 204 | 404))
+            })
+        });
+    }
+}
+
+/// What dead processes left is removed when it is old; that it is old is said here, not waited for.
+fn is_emptied(name: &str, host: &Host) {
+    let long_ago = FileTimes::new().set_modified(SystemTime::now() - Duration::from_secs(3600));
+    let mut left = Vec::new();
+    let limit = Duration::from_secs(20);
+    let mut look = || {
+        left.clear();
+        for directory in QUEUE {
+            let directory = host.tasks().join(directory);
+            for entry in names(&directory) {
+                let path = directory.join(entry);
+                File::open(&path).and_then(|file| file.set_times(long_ago)).ok();
+                left.push(path);
+            }
+        }
+        left.is_empty()
+    };
+    let start = std::time::Instant::now();
+    while !look() && start.elapsed() < limit {
+        ploinky_crash::pause(Duration::from_millis(100));
+    }
+    assert!(left.is_empty(), "{name}: still there after {limit:?}: {left:?}");
+    println!("crash: {name}: the queue was empty after {} ms", start.elapsed().as_millis());
+}
+
+fn names(directory: &Path) -> Vec<String> {
+    std::fs::read_dir(directory)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|name| name != ".runner")
+        .collect()
+}
+
+/// The descriptors of all processes do not grow with the tasks.
+pub(crate) fn no_descriptor_is_left(host: &Host) {
+    let run = || {
+        let ledger = Ledger::default();
+        let plan = Plan { tasks: 300, kept: 0, ..Plan::of(300) };
+        Load::new(host, plan, &ledger).run(|_| {});
+        Role::each().map(|role| host.descriptors(role)).sum::<usize>()
+    };
+    let (first, second) = (run(), run());
+    println!("crash: descriptors of all processes: {first}, after 300 more tasks {second}");
+    assert!(second <= first + first / 10, "{first} descriptors became {second}");
+}
