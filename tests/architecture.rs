@@ -11,7 +11,7 @@ struct Row {
     never: &'static [&'static str],
 }
 
-const TABLE: [Row; 11] = [
+const TABLE: [Row; 12] = [
     Row {
         krate: "ploinky-callback",
         may_use: &["ploinky-contract", "ploinky-journal", "ploinky-queue"],
@@ -46,6 +46,7 @@ const TABLE: [Row; 11] = [
         may_use: &["ploinky-contract", "ploinky-queue"],
         never: &["tokio", "zbus", "axum"],
     },
+    Row { krate: "ploinky-crash", may_use: &["ploinky-contract"], never: &["tokio", "zbus"] },
     Row { krate: "ploinky-model", may_use: &[], never: &["tokio", "rustix"] },
 ];
 

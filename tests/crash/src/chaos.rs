@@ -50,7 +50,7 @@ impl<'a> Chaos<'a> {
     /// Lets the power fail.
     pub fn cut(&mut self) {
         self.cuts += 1;
-        self.host.cut(if self.cuts % 2 == 0 { Cut::Journal } else { Cut::Nothing });
+        self.host.cut(if self.cuts.is_multiple_of(2) { Cut::Journal } else { Cut::Nothing });
         self.last_cut = Instant::now();
     }
 }

@@ -33,7 +33,7 @@ const PROGRAMS: &str = "PLOINKY_CRASH_PROGRAMS";
 const START: &str = r#"
 exec 3<&0 </dev/null; umask "$1"; user=$2; trace=$3; shift 3
 [ "$user" = 971 ] && export LISTEN_FDS=1 LISTEN_PID=$$ || exec 3<&-
-exec $trace setpriv --reuid "$user" --regid "$user" --clear-groups --no-new-privs "$@"
+exec $trace setpriv --reuid "$user" --regid "$user" --clear-groups --no-new-privs --pdeathsig KILL "$@"
 "#;
 /// A persistent handler: notes that it ran, then answers. `again` fails once or twice for some tasks, and for
 /// good for few; `slow` takes a moment.

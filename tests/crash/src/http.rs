@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::host::WORKERS;
+use crate::process::pause;
 
 /// One answer.
 #[derive(Clone, Debug)]
@@ -72,6 +73,26 @@ impl Client {
             self.open.insert(worker, connection);
         }
         Ok(reply)
+    }
+
+    /// The same again and again until there is an answer; for requests that may come twice.
+    pub fn ask_again(
+        &mut self,
+        worker: usize,
+        method: &str,
+        path: &str,
+        headers: &str,
+        body: &str,
+    ) -> Reply {
+        let mut tries = 0;
+        loop {
+            match self.ask(worker, method, path, headers, body) {
+                Ok(reply) => return reply,
+                Err(e) => assert!(tries < 100, "{method} {path} is not answered: {e}"),
+            }
+            tries += 1;
+            pause(Duration::from_millis(50));
+        }
     }
 
     fn connect(&self, worker: usize) -> io::Result<BufReader<TcpStream>> {

@@ -20,6 +20,7 @@ impl Random {
     }
 
     /// Another one.
+    #[must_use]
     pub fn fork(&mut self) -> Self {
         Self(self.next() | 1)
     }

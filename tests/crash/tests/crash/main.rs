@@ -3,3 +3,7 @@
 
 mod after;
 mod k1_kills;
+mod k3_power;
+mod k5_faults;
+mod k6_full_disk;
+mod k7_stops;

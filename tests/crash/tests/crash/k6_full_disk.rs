@@ -1,0 +1,102 @@
+//! A small disk that is filled and freed again and again while tasks come and go.
+
+use std::fs::File;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use ploinky_crash::{Chaos, Client, FileSystem, Host, Ledger, Load, Plan, pause};
+
+use crate::after;
+
+const MEGABYTES: u64 = 12;
+const TIMES: usize = 20;
+
+/// Takes every block, or every inode, until dropped.
+struct Full(PathBuf);
+
+impl Full {
+    fn of_blocks(disk: &Path) -> Self {
+        let directory = Self::directory(disk);
+        let mut size = 1 << 20;
+        let mut number = 0;
+        // Ever smaller files, until not even a block is left.
+        while 512 < size {
+            let path = directory.0.join(format!("{number}"));
+            number += 1;
+            let filled = File::create(&path)
+                .and_then(|mut f| f.write_all(&vec![1; size]).and_then(|()| f.sync_all()));
+            if filled.is_err() {
+                size /= 2;
+            }
+        }
+        directory
+    }
+
+    fn of_inodes(disk: &Path) -> Self {
+        let directory = Self::directory(disk);
+        let mut number = 0;
+        while File::create(directory.0.join(format!("{number}"))).is_ok() {
+            number += 1;
+        }
+        directory
+    }
+
+    fn directory(disk: &Path) -> Self {
+        let directory = disk.join("fill");
+        std::fs::create_dir(&directory).unwrap();
+        Self(directory)
+    }
+}
+
+impl Drop for Full {
+    fn drop(&mut self) {
+        std::fs::remove_dir_all(&self.0).unwrap();
+    }
+}
+
+#[test]
+fn k6_a_full_disk_loses_nothing_and_still_answers() {
+    let host = Host::start(FileSystem::Ext4, MEGABYTES);
+    let (ledger, mut chaos) = (Ledger::default(), Chaos::new(&host));
+    let plan = Plan { clients: 6, kept: 2, ..Plan::of(usize::MAX) };
+    let mut client = Client::new(host.ports(), Duration::from_secs(20));
+    let (mut asked, mut full) = (0, 0);
+    Load::new(&host, plan, &ledger).run(|load| {
+        for time in 0..TIMES {
+            let is_of_blocks = time % 2 == 0;
+            let disk = host.disk().path();
+            let filled = if is_of_blocks { Full::of_blocks(disk) } else { Full::of_inodes(disk) };
+            let kept = ledger.kept();
+            for number in 0..20 {
+                // Who looks or cancels is served while nobody may submit.
+                let id = kept.get(number).cloned().unwrap_or_else(|| "0".repeat(32));
+                let path = format!("/tasks/{id}");
+                let looked = client.ask_again(number % 4, "GET", &path, "", "");
+                assert!(matches!(looked.status, 200 | 404), "{looked:?}");
+                asked += 1;
+                let body = r#"{"command":"once","params":[]}"#;
+                let submitted =
+                    client.ask_again(number % 4, "POST", "/a", "Prefer: respond-async\r\n", body);
+                match submitted.status {
+                    202 => ledger.accepted(&submitted.task, "once"),
+                    503 | 507 => full += 1,
+                    _ => panic!("{submitted:?}"),
+                }
+            }
+            let unknown = format!("/tasks/{}", "0".repeat(32));
+            let cancelled = client.ask_again(0, "DELETE", &unknown, "", "");
+            assert_eq!(cancelled.status, 404, "{cancelled:?}");
+            chaos.kill();
+            drop(filled);
+            chaos.kill();
+            pause(Duration::from_secs(1));
+        }
+        load.stop();
+    });
+    println!(
+        "crash: K6: filled {TIMES} times, refused {full} submits, answered {asked} questions meanwhile"
+    );
+    assert!(0 < full, "the disk was never full");
+    after::holds("K6", &host, &ledger, &chaos);
+}
