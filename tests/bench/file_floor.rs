@@ -1,10 +1,13 @@
 //! The floor under a task: two threads that pass files back and forth, with nothing around it.
 //!
-//! `file_floor DIR SECONDS IN_FLIGHT VARIANT` prints round trips per second and the median in microseconds.
+//! `file_floor DIR SECONDS IN_FLIGHT VARIANT` prints round trips per second, the median in microseconds, and the
+//! microseconds of CPU time of one round trip.
 //!
 //! `plain`: a request is written beside the inbox and renamed into it; the other thread is woken by inotify,
 //! reads it, removes it and answers in the same way: the calls that no such protocol can do without.
-//! `queue`: the calls of Ploinky's queue: nameless file and link, a lock directory that is made, opened, locked
+//! `lane`: the calls of Ploinky's lane of calls that are waited for: nameless file and link, a slot that is written
+//! before the request is opened, a look for an earlier record, and the request removed by the side that wrote it.
+//! `queue`: the calls of Ploinky's durable queue, without its syncs: nameless file and link, a lock directory that is made, opened, locked
 //! and removed, a look for an earlier record, and the request removed by the side that wrote it.
 #![expect(
     clippy::print_stdout,
@@ -30,6 +33,7 @@ const SIZE: usize = 200;
 #[derive(Clone, Copy, PartialEq)]
 enum Variant {
     Plain,
+    Lane,
     Queue,
 }
 
@@ -58,7 +62,7 @@ impl Inbox {
     }
 
     fn put(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
-        if self.variant == Variant::Queue {
+        if self.variant != Variant::Plain {
             let flags = OFlags::WRONLY | OFlags::TMPFILE | OFlags::CLOEXEC;
             let file = rustix::fs::openat(&self.directory, c".", flags, Mode::RUSR | Mode::WUSR)?;
             io::write(&file, bytes)?;
@@ -74,7 +78,7 @@ impl Inbox {
     fn read(&self, name: &str, buffer: &mut [u8]) -> io::Result<usize> {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let file = rustix::fs::openat(&self.directory, name, flags, Mode::empty())?;
-        if self.variant == Variant::Queue {
+        if self.variant != Variant::Plain {
             rustix::fs::fstat(&file)?;
         }
         io::read(&file, buffer)
@@ -99,17 +103,22 @@ impl<'a> Lock<'a> {
             rustix::fs::openat(locks, name, OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty())?;
         rustix::fs::flock(&held, rustix::fs::FlockOperation::NonBlockingLockExclusive)?;
         for directory in [&responses.directory, &responses.staging] {
-            match rustix::fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW) {
-                Err(io::Errno::NOENT) => {}
-                Ok(_) => return Err(io::Errno::EXIST),
-                Err(e) => return Err(e),
-            }
+            is_absent(directory, name)?;
         }
         Ok(Self { locks, name, _held: held })
     }
 
     fn release(self) -> io::Result<()> {
         rustix::fs::unlinkat(self.locks, self.name, AtFlags::REMOVEDIR)
+    }
+}
+
+/// Refuses a name that is there.
+fn is_absent(directory: &OwnedFd, name: &str) -> io::Result<()> {
+    match rustix::fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW) {
+        Err(io::Errno::NOENT) => Ok(()),
+        Ok(_) => Err(io::Errno::EXIST),
+        Err(e) => Err(e),
     }
 }
 
@@ -129,19 +138,30 @@ fn names(events: &OwnedFd, mut on: impl FnMut(&str) -> io::Result<bool>) -> io::
 
 fn serve(requests: &Inbox, responses: &Inbox) -> io::Result<()> {
     let mut buffer = [0; 4096];
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::CLOEXEC;
+    let slots = rustix::fs::openat(&requests.staging, "slots", flags, Mode::RUSR | Mode::WUSR)?;
     names(&requests.events, |name| {
         if name == "stop" {
             return Ok(false);
         }
-        if requests.variant == Variant::Queue {
-            let lock = Lock::take(&requests.staging, responses, name)?;
-            let length = requests.read(name, &mut buffer)?;
-            responses.put(name, &buffer[..length])?;
-            lock.release()?;
-        } else {
-            let length = requests.read(name, &mut buffer)?;
-            requests.remove(name)?;
-            responses.put(name, &buffer[..length])?;
+        match requests.variant {
+            Variant::Queue => {
+                let lock = Lock::take(&requests.staging, responses, name)?;
+                let length = requests.read(name, &mut buffer)?;
+                responses.put(name, &buffer[..length])?;
+                lock.release()?;
+            }
+            Variant::Lane => {
+                io::pwrite(&slots, name.as_bytes(), 0)?;
+                let length = requests.read(name, &mut buffer)?;
+                is_absent(&responses.directory, name)?;
+                responses.put(name, &buffer[..length])?;
+            }
+            Variant::Plain => {
+                let length = requests.read(name, &mut buffer)?;
+                requests.remove(name)?;
+                responses.put(name, &buffer[..length])?;
+            }
         }
         Ok(true)
     })
@@ -170,7 +190,7 @@ fn drive(
     let mut buffer = [0; 4096];
     names(&responses.events, |name| {
         responses.read(name, &mut buffer)?;
-        if requests.variant == Variant::Queue {
+        if requests.variant != Variant::Plain {
             requests.remove(name)?;
         }
         responses.remove(name)?;
@@ -186,15 +206,22 @@ fn drive(
     Ok(took)
 }
 
+/// User and system time of all threads of this process.
+fn cpu_time() -> io::Result<Duration> {
+    let used = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    Duration::try_from(used).map_err(|_range| io::Errno::RANGE)
+}
+
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let words: Vec<String> = std::env::args().skip(1).collect();
     let [directory, seconds, in_flight, variant] = words.as_slice() else {
-        return Err("usage: file_floor DIR SECONDS IN_FLIGHT plain|queue".into());
+        return Err("usage: file_floor DIR SECONDS IN_FLIGHT plain|lane|queue".into());
     };
     let variant = match variant.as_str() {
         "plain" => Variant::Plain,
+        "lane" => Variant::Lane,
         "queue" => Variant::Queue,
-        other => return Err(format!("there is no variant `{other}`; use plain or queue").into()),
+        other => return Err(format!("there is no variant `{other}`").into()),
     };
     let parent = Path::new(directory).join(format!("file-floor-{}", std::process::id()));
     std::fs::create_dir_all(&parent)?;
@@ -213,7 +240,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let rate = took.len() as f64 / start.elapsed().as_secs_f64();
     took.sort_unstable();
     let median = took.get(took.len() / 2).copied().unwrap_or_default();
-    println!("{rate:.0} {}", median.as_micros());
+    let cpu = cpu_time()?.as_micros() as f64 / took.len() as f64;
+    println!("{rate:.0} {} {cpu:.1}", median.as_micros());
     std::fs::remove_dir_all(&parent)?;
     Ok(())
 }

@@ -5,7 +5,7 @@ wrk.body = '{"command":"bench.noop","params":["0123456789abcdef"]}'
 
 function done(summary, latency, requests)
   local errors = summary.errors
-  io.write(string.format("RESULT %.0f %.0f %d\n",
+  io.write(string.format("RESULT %.0f %.0f %d %d\n",
     summary.requests / (summary.duration / 1e6), latency:percentile(50),
-    errors.connect + errors.read + errors.write + errors.status + errors.timeout))
+    errors.connect + errors.read + errors.write + errors.status + errors.timeout, summary.requests))
 end
