@@ -37,6 +37,31 @@ pub(crate) fn publish(
     Staged::write(directory, id, bytes, mode)?.link()
 }
 
+/// The same, and the file itself, open for writing; `None` if another one was there, or if the file system has
+/// no nameless files.
+///
+/// # Errors
+/// Nothing is visible then.
+pub(crate) fn publish_open(
+    directory: &OwnedFd,
+    id: TaskId,
+    bytes: &[u8],
+    mode: Mode,
+) -> io::Result<(Recorded, Option<OwnedFd>)> {
+    let flags = OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC;
+    match openat(directory, c".", flags, mode) {
+        Ok(file) => {
+            write_all(&file, bytes)?;
+            let done = recorded(link(&file, directory, id)?)?;
+            Ok((done, (done == Recorded::Made).then_some(file)))
+        }
+        Err(Errno::OPNOTSUPP | Errno::ISDIR) => {
+            publish(directory, id, bytes, mode).map(|done| (done, None))
+        }
+        Err(e) => Err(e.into()),
+    }
+}
+
 /// The same with bytes that survive a power cut. The name does when `directory` was synced afterwards.
 ///
 /// # Errors

@@ -21,10 +21,12 @@ mod claims;
 mod consumer;
 mod directories;
 mod janitor;
+mod looked;
 mod producer;
 mod recovery;
 #[cfg(test)]
 mod scratch;
+mod spares;
 mod waiting;
 
 pub use self::consumer::{SyncClaim, SyncConsumer};

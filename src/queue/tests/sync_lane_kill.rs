@@ -157,6 +157,7 @@ fn no_task_runs_twice_however_often_the_runner_is_killed() {
     }
     runner.kill().unwrap();
     runner.wait().unwrap();
+    producer.flush().unwrap();
     check(lane, &ends, submitted);
 }
 

@@ -105,16 +105,20 @@ pub(crate) struct RequestHead {
 impl RequestHead {
     /// The head of the request in `bytes`.
     pub(crate) fn decode(bytes: &[u8], boot_id: &str) -> Result<Self, RecordError> {
-        let head = TaskHead::decode(bytes)?;
-        Ok(Self {
+        TaskHead::decode(bytes).map(|head| Self::of(&head, boot_id))
+    }
+
+    /// What a claim needs of `head`.
+    pub(crate) fn of(head: &TaskHead, boot_id: &str) -> Self {
+        Self {
             id: head.id,
-            command: head.command,
+            command: head.command.clone(),
             seq: head.seq,
             deadline_boot_ns: head.deadline_boot_ns,
             is_of_boot: head.boot_id == boot_id,
             is_stream: head.terms.stream,
             instance: head.submitter.instance,
-        })
+        }
     }
 }
 

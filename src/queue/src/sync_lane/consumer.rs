@@ -16,6 +16,7 @@ use serde_json::value::RawValue;
 
 use super::claims::{Claims, SLOTS};
 use super::directories::SyncDirectories;
+use super::looked::Looked;
 use crate::consumer::{RESULT_MODE, ids_in, too_large};
 use crate::directories::exists;
 use crate::publish::publish;
@@ -35,6 +36,7 @@ pub struct SyncConsumer {
     boot_id: String,
     /// What the threads of this process have: one entry per slot.
     held: Mutex<Vec<Option<Held>>>,
+    looked: Mutex<Looked>,
     /// Directories of the workers that were answered so far.
     responses: RwLock<BTreeMap<u16, Arc<OwnedFd>>>,
 }
@@ -60,12 +62,6 @@ pub struct SyncClaim {
     bytes: Vec<u8>,
 }
 
-/// A request as it was read from its file.
-pub(super) struct Inbound {
-    file: OwnedFd,
-    bytes: Vec<u8>,
-}
-
 impl SyncConsumer {
     /// Opens the lane at `lane` without following links. `boot_id` is that of [`crate::boot_id`].
     ///
@@ -80,6 +76,7 @@ impl SyncConsumer {
             claims,
             boot_id,
             held: Mutex::new(vec![None; SLOTS]),
+            looked: Mutex::default(),
             responses: RwLock::default(),
         })
     }
@@ -104,8 +101,8 @@ impl SyncConsumer {
             if skip(id) || self.holds(id) {
                 continue;
             }
-            let Some(inbound) = self.read(id)? else { continue };
-            match RequestHead::decode(&inbound.bytes, &self.boot_id) {
+            let Some(bytes) = self.read(id)? else { continue };
+            match RequestHead::decode(&bytes, &self.boot_id) {
                 Ok(head) if self.has_outcome(id, head.instance)? => {}
                 Ok(head) => waiting.push((head.seq, id)),
                 Err(_) => waiting.push((u64::MAX, id)),
@@ -145,26 +142,38 @@ impl SyncConsumer {
     fn claim_held(&self, slot: usize, id: TaskId) -> io::Result<Claimed<SyncClaim>> {
         // First of all: what the next runner finds here it does not run.
         self.claims.put(slot, id)?;
-        let Some(Inbound { file, bytes }) = self.read(id)? else {
-            return Ok(Claimed::Not(NotClaimed::Taken));
+        let looked = self.looked().take(id);
+        let (bytes, decoded) = match looked {
+            Some((head, bytes)) => (bytes, Ok(head)),
+            None => match self.read(id)? {
+                Some(bytes) => {
+                    let decoded = RequestHead::decode(&bytes, &self.boot_id);
+                    (bytes, decoded)
+                }
+                None => return Ok(Claimed::Not(NotClaimed::Taken)),
+            },
         };
-        let head = match RequestHead::decode(&bytes, &self.boot_id) {
+        let instance = match &decoded {
+            Ok(head) => Some(head.instance),
+            // Who waits is told, if that can be read.
+            Err(_) => instance_in(&bytes),
+        };
+        if let Some(instance) = instance
+            && self.has_ended(id, instance)?
+        {
+            return Ok(Claimed::Not(NotClaimed::Taken));
+        }
+        let head = match decoded {
             Ok(head) if head.id == id => head,
             other => {
                 let why = other.err().unwrap_or(RecordError::Field { field: "id" });
-                // Who waits is told, if that can be read.
-                if let Some(instance) = instance_in(&bytes) {
+                if let Some(instance) = instance {
                     let said = TaskError::new(code::INVALID_PARAMS, format!("the request: {why}"));
                     self.publish(instance, id, &said.encode(id))?;
                 }
                 return Ok(Claimed::Not(NotClaimed::Unreadable(why)));
             }
         };
-        // The outcome before the request's name: the server removes them in the other order, so a task that
-        // was listed long ago cannot be taken for a new one.
-        if self.has_outcome(id, head.instance)? || fstat(&file)?.st_nlink == 0 {
-            return Ok(Claimed::Not(NotClaimed::Taken));
-        }
         let RequestHead {
             id: _,
             command,
@@ -242,8 +251,8 @@ impl SyncConsumer {
         Watch::on(&[&self.directories.urgent])
     }
 
-    /// A private copy of the request, and the file that it came from; `None` if it is not there.
-    pub(super) fn read(&self, id: TaskId) -> io::Result<Option<Inbound>> {
+    /// A private copy of the request; `None` if it is not there.
+    pub(super) fn read(&self, id: TaskId) -> io::Result<Option<Vec<u8>>> {
         let file = match openat(&self.directories.requests, id.as_str(), READ, Mode::empty()) {
             Ok(file) => file,
             Err(Errno::NOENT) => return Ok(None),
@@ -259,7 +268,23 @@ impl SyncConsumer {
                 Err(e) => return Err(e.into()),
             }
         }
-        Ok(Some(Inbound { file, bytes }))
+        Ok(Some(bytes))
+    }
+
+    /// Whether the task is over: it has a record, or its request is not there. In this order: the server removes
+    /// them in the other one, so a task that was listed long ago cannot be taken for a new one; and a request
+    /// file that gets a new name does so before the record of its old task goes.
+    pub(super) fn has_ended(&self, id: TaskId, instance: u16) -> io::Result<bool> {
+        Ok(self.has_outcome(id, instance)? || !exists(&self.directories.requests, id)?)
+    }
+
+    /// Requests that were read and not claimed yet.
+    pub(super) fn looked(&self) -> MutexGuard<'_, Looked> {
+        self.looked.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn boot_id(&self) -> &str {
+        &self.boot_id
     }
 
     /// Whether the task has a record.
@@ -328,16 +353,6 @@ impl SyncConsumer {
 
     fn held(&self) -> MutexGuard<'_, Vec<Option<Held>>> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Inbound {
-    pub(super) fn bytes(&self) -> &[u8] {
-        &self.bytes
-    }
-
-    pub(super) fn file(&self) -> &OwnedFd {
-        &self.file
     }
 }
 

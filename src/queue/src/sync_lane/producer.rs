@@ -13,10 +13,11 @@ use rustix::io::Errno;
 
 use super::claims::{Seen, look_for};
 use super::directories::SyncDirectories;
+use super::spares::Spares;
 use crate::directories::{Directories, exists, unless_absent};
 use crate::lock::runner_is_alive_in;
 use crate::producer::{FILE_MODE, is_no_space, remove_result};
-use crate::publish::{Recorded, publish};
+use crate::publish::{Recorded, publish_open};
 use crate::read_result::{BadResult, read_if};
 use crate::watch::ResultWatch;
 use crate::{Cancel, OpenError, Outcome, Producer, Request, SubmitError};
@@ -42,6 +43,7 @@ pub struct SyncProducer {
     pub(crate) directories: SyncDirectories,
     /// `responses/<instance>`.
     responses: OwnedFd,
+    pub(super) spares: Spares,
 }
 
 impl SyncProducer {
@@ -55,7 +57,7 @@ impl SyncProducer {
         let name = format!("responses/{instance}");
         let responses =
             own_responses(&directories, instance).map_err(|source| opened.error(&name, source))?;
-        Ok(Self { directories, responses })
+        Ok(Self { directories, responses, spares: Spares::default() })
     }
 
     /// Device and inode of the directory that was opened; no other one has them as long as this value lives.
@@ -82,9 +84,29 @@ impl SyncProducer {
         if bytes.is_empty() || SYNC_REQUEST_MAX_BYTES < bytes.len() {
             return Err(SubmitError::TooLong { id, length: bytes.len() });
         }
-        match publish(&self.directories.requests, id, bytes, FILE_MODE) {
-            Ok(Recorded::Made) => Ok(()),
-            Ok(Recorded::AlreadySo) => Err(SubmitError::Exists { id }),
+        let requests = &self.directories.requests;
+        if let Some(spare) = self.spares.take() {
+            let old = spare.old();
+            let made = spare.become_request(requests, id, bytes);
+            if made.is_err() {
+                // Its bytes are nobody's. Before the record, as always.
+                unlinkat(requests, old.as_str(), AtFlags::empty()).ok();
+            }
+            // What cannot be removed is a stray, and the janitor's.
+            remove_result(&self.responses, old).ok();
+            if let Ok(file) = made {
+                self.spares.add(id, file, bytes.len());
+                return Ok(());
+            }
+        }
+        match publish_open(requests, id, bytes, FILE_MODE) {
+            Ok((Recorded::Made, file)) => {
+                if let Some(file) = file {
+                    self.spares.add(id, file, bytes.len());
+                }
+                Ok(())
+            }
+            Ok((Recorded::AlreadySo, _)) => Err(SubmitError::Exists { id }),
             Err(source) if is_no_space(&source) => Err(SubmitError::NoSpace { id, source }),
             Err(source) => Err(SubmitError::Publish { id, source }),
         }
@@ -124,7 +146,11 @@ impl SyncProducer {
         id: TaskId,
         admit: &mut dyn FnMut(usize) -> bool,
     ) -> Result<Option<Outcome>, BadResult> {
-        let found = match read_if(&self.responses, id, RESULT_MAX_BYTES, admit) {
+        let mut admit = |bytes| {
+            self.spares.record_found(id, bytes);
+            admit(bytes)
+        };
+        let found = match read_if(&self.responses, id, RESULT_MAX_BYTES, &mut admit) {
             Ok(Some(bytes)) => decode(id, &bytes).map(Some),
             Ok(None) => Ok(None),
             Err(e) => Err(e),
@@ -158,18 +184,36 @@ impl SyncProducer {
     /// When something of the task cannot be removed.
     pub fn clean(&self, id: TaskId) -> io::Result<()> {
         let SyncDirectories { requests, urgent, streams, .. } = &self.directories;
+        self.spares.forget(id);
         unless_absent(unlinkat(requests, id.as_str(), AtFlags::empty()))?;
         remove_result(&self.responses, id)?;
         unless_absent(unlinkat(urgent, id.as_str(), AtFlags::empty()))?;
         unless_absent(unlinkat(streams, id.as_str(), AtFlags::empty()))
     }
 
-    /// Removes a task without a stream that ended by itself and whose record was collected: half the calls of
-    /// [`SyncProducer::clean`], in the same order.
+    /// Ends a task without a stream that ended by itself and whose record was collected: with half the calls of
+    /// [`SyncProducer::clean`], in the same order, or with none, if its file is of use for the next task. Call
+    /// [`SyncProducer::flush`] when no task is to be expected soon.
     ///
     /// # Errors
     /// When the request or the record cannot be removed.
     pub fn clean_collected(&self, id: TaskId) -> io::Result<()> {
+        if self.spares.keep(id) { Ok(()) } else { self.remove_collected(id) }
+    }
+
+    /// Removes what was kept of tasks that are over.
+    ///
+    /// # Errors
+    /// The first one; the others are removed all the same.
+    pub fn flush(&self) -> io::Result<()> {
+        let mut all = Ok(());
+        while let Some(spare) = self.spares.take() {
+            all = all.and(self.remove_collected(spare.old()));
+        }
+        all
+    }
+
+    fn remove_collected(&self, id: TaskId) -> io::Result<()> {
         unless_absent(unlinkat(&self.directories.requests, id.as_str(), AtFlags::empty()))?;
         remove_result(&self.responses, id).map(|_was_there| ())
     }
@@ -218,6 +262,13 @@ impl SyncProducer {
     pub fn watch_with(&self, durable: &Producer) -> io::Result<ResultWatch> {
         let Directories { responses, errors, .. } = &durable.directories;
         ResultWatch::on(&[responses, errors, &self.responses])
+    }
+}
+
+impl Drop for SyncProducer {
+    fn drop(&mut self) {
+        // What stays is the janitor's.
+        self.flush().ok();
     }
 }
 
@@ -345,6 +396,7 @@ mod tests {
         assert_eq!(lane.consumer.complete(&claim, &raw("[1, 2]")).unwrap(), Recorded::Made);
         assert_eq!(lane.outcome(id).as_deref(), Some("[1, 2]"));
         lane.producer.clean_collected(id).unwrap();
+        lane.producer.flush().unwrap();
         lane.producer.clean(id).unwrap();
         lane.assert_empty();
     }

@@ -7,7 +7,7 @@ use ploinky_contract::limits::URGENCY_DEFAULT;
 
 use super::{SyncClaim, SyncConsumer};
 use crate::consumer::ids_in;
-use crate::request::TaskHead;
+use crate::request::{RequestHead, TaskHead};
 use crate::{FileResult, Recorded, Waiting};
 
 impl SyncConsumer {
@@ -16,7 +16,9 @@ impl SyncConsumer {
     /// # Errors
     /// When the inbox cannot be listed.
     pub fn requests(&self) -> io::Result<Vec<TaskId>> {
-        ids_in(&self.directories.requests, usize::MAX)
+        let there = ids_in(&self.directories.requests, usize::MAX)?;
+        self.looked().retain(&there);
+        Ok(there)
     }
 
     /// A task that a hint of the kernel named; `None` if it does not wait.
@@ -24,8 +26,8 @@ impl SyncConsumer {
     /// # Errors
     /// When the lane cannot be read.
     pub fn waiting_task(&self, id: TaskId) -> io::Result<Option<Waiting>> {
-        let Some(inbound) = self.read(id)? else { return Ok(None) };
-        let Ok(head) = TaskHead::decode(inbound.bytes()) else {
+        let Some(bytes) = self.read(id)? else { return Ok(None) };
+        let Ok(head) = TaskHead::decode(&bytes) else {
             return Ok(Some(Waiting {
                 id,
                 order: u64::MAX,
@@ -39,6 +41,9 @@ impl SyncConsumer {
         };
         if self.has_outcome(id, head.submitter.instance)? {
             return Ok(None);
+        }
+        if head.id == id {
+            self.looked().keep(RequestHead::of(&head, self.boot_id()), bytes);
         }
         Ok(Some(Waiting {
             id,

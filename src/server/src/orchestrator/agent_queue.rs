@@ -341,6 +341,10 @@ impl AgentQueue {
     pub(super) fn park(&self) -> bool {
         let may = self.waiters().is_empty();
         self.parked.store(may, Ordering::Relaxed);
+        if may && let Err(error) = self.lanes.rest() {
+            let cause = ploinky_contract::chain(&error);
+            tracing::warn!(AGENT = %self.agent, "cannot remove what was kept of tasks: {cause}");
+        }
         may
     }
 
