@@ -1,5 +1,7 @@
 //! A disk without room: nothing is lost, and nothing runs twice.
 
+#![expect(clippy::unwrap_used, clippy::print_stderr, reason = "test support")]
+
 use std::fs::File;
 use std::io::Write;
 use std::path::PathBuf;
