@@ -5,6 +5,7 @@ use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use ploinky_contract::TaskId;
+use ploinky_contract::limits::SYNC_TIMEOUT_MAX;
 use rustix::fs::{AtFlags, Dir, Mode, OFlags, openat, statat, unlinkat};
 use rustix::io::Errno;
 
@@ -19,6 +20,10 @@ use crate::producer::remove_result;
 
 /// Age from which an upload that nobody writes to, or that no task followed, was given up.
 const UPLOAD_AGE: Duration = Duration::from_secs(600);
+
+/// Age from which a result that is a file belongs to no call either: requests of those are not here, but in
+/// memory, and their handlers may write long before they end.
+const OUTPUT_AGE: Duration = Duration::from_secs(SYNC_TIMEOUT_MAX.as_secs() + STRAY_AGE.as_secs());
 
 /// The second half of a pass.
 pub(super) struct Strays<'a> {
@@ -67,7 +72,9 @@ impl<'a> Strays<'a> {
         }
         if let Some(outputs) = if_there(self.producer.directories.outputs())? {
             for name in Slice::of(outputs, &mut janitor.outputs, limit, swept)?.names {
-                if let Name::Task(id) = name {
+                if let Name::Task(id) = name
+                    && is_older(outputs, id.as_str(), OUTPUT_AGE)?
+                {
                     all = all.and(self.result(outputs, id, false, swept));
                 }
             }
