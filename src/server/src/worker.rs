@@ -20,8 +20,8 @@ use crate::reload::{Reloader, Table};
 use crate::task_key::TaskKey;
 use crate::{janitor, readiness};
 
-/// Threads for disks that may be slow: static files in blocks, loading, sweeping.
-const BLOCKING_THREADS_MAX: usize = 16;
+/// Threads for disks that may be slow: tasks that are made durable, static files in blocks, loading, sweeping.
+const BLOCKING_THREADS_MAX: usize = 32;
 /// The boot id, from systemd's `%b`; `ProcSubset=pid` hides the kernel's file.
 const BOOT_ID: &str = "PLOINKY_BOOT_ID";
 /// The name of this life of the unit, from systemd.

@@ -9,8 +9,11 @@ use tokio::sync::oneshot;
 
 use crate::refusal::Refusal;
 
-/// Batches of one agent that are written at once.
-const BATCHES_AT_ONCE: usize = 1;
+/// Batches of one agent that are written at once: the journal of a file system commits for all threads that
+/// wait for it, while one thread that syncs file after file waits for a commit per file.
+const BATCHES_AT_ONCE: usize = 8;
+/// Requests of one batch, so that all batches together are one group commit.
+const BATCH: usize = COMMIT_BATCH / BATCHES_AT_ONCE;
 
 /// What became of one request.
 pub(super) type Committed = Result<Accepted, SubmitError>;
@@ -64,7 +67,7 @@ impl Committer {
         loop {
             let (requests, told): (Vec<_>, Vec<_>) = {
                 let mut state = self.lock();
-                let length = COMMIT_BATCH.min(state.waiting.len());
+                let length = BATCH.min(state.waiting.len());
                 if length == 0 {
                     state.running -= 1;
                     return;
