@@ -73,6 +73,11 @@ impl Edge {
         self.instance
     }
 
+    /// The secret of this host.
+    pub(crate) fn key(&self) -> &TaskKey {
+        &self.key
+    }
+
     /// The lines on tasks.
     pub(crate) fn tasks(&self) -> &TaskLog {
         &self.tasks

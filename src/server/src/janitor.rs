@@ -15,6 +15,8 @@ use crate::reload::Table;
 
 /// Name of the lock among those of the instances, which are named by invocation ids.
 const ELECTION: &str = "janitor";
+/// Passes over one queue before the next queue has its turn.
+const PASSES_MAX: usize = 10;
 /// Age at which a lock file that nobody holds is left over for sure.
 const LOCK_AGE_MIN: Duration = Duration::from_secs(60);
 
@@ -83,19 +85,23 @@ fn sweep_one(
     let is_alive = |submitter: &Submitter| {
         *submitter == origin.submitter || instance_is_alive(instances, &submitter.invocation)
     };
-    let disk = queue.lanes().disk().sweep(&Rules {
+    let rules = Rules {
         boot_id: &origin.boot_id,
         is_alive: &is_alive,
         limit: JANITOR_ENTRIES,
         task_retention,
         dead_task_retention,
-    });
-    let memory = queue
-        .lanes()
-        .memory()
-        .map(|lane| sweep_sync(lane, &origin.boot_id, &is_alive, JANITOR_ENTRIES));
-    for swept in std::iter::once(disk).chain(memory) {
+    };
+    for _ in 0..PASSES_MAX {
+        let swept = queue.lanes().disk().sweep(&rules);
+        let is_more = swept.as_ref().is_ok_and(|swept| swept.more);
         tell(queue, swept);
+        if !is_more {
+            break;
+        }
+    }
+    if let Some(lane) = queue.lanes().memory() {
+        tell(queue, sweep_sync(lane, &origin.boot_id, &is_alive, JANITOR_ENTRIES));
     }
 }
 

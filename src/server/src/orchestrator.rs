@@ -21,7 +21,7 @@ use ploinky_queue::Submitter;
 use serde_json::value::RawValue;
 
 pub(crate) use self::agent_queue::AgentQueue;
-pub(crate) use self::file_queue::{Call, FileQueue};
+pub(crate) use self::file_queue::{Call, Callbacks, FileQueue, Place};
 pub(crate) use self::lanes::{Lanes, Places};
 pub(crate) use self::watch::watch;
 use crate::guardian::{Admitted, Wishes};

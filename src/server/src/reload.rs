@@ -14,7 +14,7 @@ use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
 use crate::byte_budget::ByteBudget;
-use crate::orchestrator::{Origin, watch};
+use crate::orchestrator::{Callbacks, Origin, watch};
 use crate::routes::{Complaint, LoadError, Loaded, Making, Routes, load};
 
 /// How long the queues have at the end of the process to clean up after their last task.
@@ -77,13 +77,19 @@ impl Reloader {
                 None
             }
         };
+        let making = Making {
+            origin,
+            runtime,
+            results: ByteBudget::new(RESULTS_MAX_BYTES),
+            callbacks: Callbacks::new(&state),
+        };
         let mut reloader = Self {
             state,
             table,
             watches: JoinSet::new(),
             seen: None,
             complaints: Vec::new(),
-            making: Making { origin, runtime, results: ByteBudget::new(RESULTS_MAX_BYTES) },
+            making,
             refused: None,
             _hints: hints,
         };

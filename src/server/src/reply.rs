@@ -23,7 +23,7 @@ pub(crate) use self::file::found;
 pub(crate) use self::output::{again as file_again, once as file_once};
 use self::page::page;
 pub(crate) use self::task::{
-    accepted, ending, purged, put_wait, removed, status_of_end, task, task_page,
+    accepted, callback_key, ending, purged, put_wait, removed, status_of_end, task, task_page,
 };
 use crate::byte_budget::ByteShare;
 use crate::guardian::ReadError;

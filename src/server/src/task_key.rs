@@ -10,6 +10,7 @@ use std::sync::OnceLock;
 use hmac::{Hmac, Mac as _};
 use ploinky_contract::paths::StateDir;
 use ploinky_contract::{AgentId, TaskId, UserId};
+use ploinky_queue::CallbackSecret;
 use sha2::{Digest as _, Sha256};
 
 /// Digits of the file.
@@ -24,7 +25,11 @@ pub(crate) struct TaskKey {
     key: OnceLock<Secret>,
 }
 
-struct Secret([u8; DIGITS / 2]);
+struct Secret {
+    /// As the file has it.
+    text: String,
+    bytes: [u8; DIGITS / 2],
+}
 
 impl std::fmt::Debug for Secret {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -43,12 +48,7 @@ impl TaskKey {
     /// # Errors
     /// When the secret cannot be read, or is none.
     pub(crate) fn id(&self, user: &UserId, agent: &AgentId, key: &str) -> io::Result<TaskId> {
-        let Secret(secret) = if let Some(secret) = self.key.get() {
-            secret
-        } else {
-            let read = read(&self.path)?;
-            self.key.get_or_init(|| read)
-        };
+        let secret = &self.secret()?.bytes;
         let mut mac =
             Hmac::<Sha256>::new_from_slice(secret).map_err(|e| io::Error::other(e.to_string()))?;
         mac.update(PURPOSE);
@@ -59,6 +59,23 @@ impl TaskKey {
         let mut id = [0; 16];
         id.iter_mut().zip(digest).for_each(|(to, from)| *to = from);
         Ok(TaskId::from_random(id))
+    }
+
+    /// The key with which the callbacks of `agent` are signed, as receivers configure it.
+    ///
+    /// # Errors
+    /// When the secret cannot be read, or is none.
+    pub(crate) fn callback_key(&self, agent: &AgentId) -> io::Result<String> {
+        let secret = CallbackSecret::of(&self.secret()?.text, agent).map_err(io::Error::other)?;
+        Ok(secret.to_text())
+    }
+
+    fn secret(&self) -> io::Result<&Secret> {
+        if let Some(secret) = self.key.get() {
+            return Ok(secret);
+        }
+        let read = read(&self.path)?;
+        Ok(self.key.get_or_init(|| read))
     }
 }
 
@@ -104,7 +121,7 @@ fn secret(text: &str) -> Option<Secret> {
     for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
         *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
     }
-    Some(Secret(bytes))
+    Some(Secret { text: text.to_owned(), bytes })
 }
 
 #[cfg(test)]

@@ -26,6 +26,9 @@ use crate::{output, reply};
 /// Where the resources lie.
 pub(crate) const ROOT: &str = "/tasks";
 
+/// Behind [`ROOT`].
+const CALLBACK_KEY: &str = "/callback-key";
+
 /// What a path below [`ROOT`] names.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Resource {
@@ -39,6 +42,8 @@ enum Resource {
     File(TaskId),
     /// The place to ask for one more run.
     Retry(TaskId),
+    /// What the callbacks of an agent are signed with.
+    CallbackKey,
 }
 
 /// Somebody who may ask, and what for.
@@ -88,6 +93,7 @@ async fn respond(edge: &Edge, parts: &Parts, started: Instant) -> Result<Respons
         (Resource::Result(id), _) => asked.result(id).await,
         (Resource::File(id), method) => asked.file(id, &parts.headers, method == Method::GET).await,
         (Resource::Retry(id), _) => asked.repeat(id).await,
+        (Resource::CallbackKey, _) => asked.callback_key(),
     }
 }
 
@@ -98,7 +104,11 @@ impl Resource {
             return Some(Self::All);
         }
         let mut segments = rest.strip_prefix('/')?.split('/');
-        let id = segments.next()?.parse().ok()?;
+        let first = segments.next()?;
+        if rest == CALLBACK_KEY {
+            return Some(Self::CallbackKey);
+        }
+        let id = first.parse().ok()?;
         let last = segments.next();
         if segments.next().is_some() {
             return None;
@@ -115,7 +125,7 @@ impl Resource {
     fn methods(self) -> &'static str {
         match self {
             Self::All | Self::One(_) => "GET, HEAD, DELETE",
-            Self::Result(_) | Self::File(_) => "GET, HEAD",
+            Self::Result(_) | Self::File(_) | Self::CallbackKey => "GET, HEAD",
             Self::Retry(_) => "POST",
         }
     }
@@ -235,6 +245,19 @@ impl Asked<'_> {
         Ok(reply::accepted(agent.place(), repeated, None))
     }
 
+    /// The secret of an agent's callbacks, for the admin only.
+    fn callback_key(&self) -> Result<Response, Refusal> {
+        if !self.caller.is_admin {
+            return Err(Refusal::TaskNotFound);
+        }
+        let place = query::agent(self.query)?;
+        let agents = self.agents();
+        let agent =
+            agents.iter().find(|agent| agent.place() == place).ok_or(Refusal::NothingThere)?;
+        let key = self.edge.key().callback_key(agent.id()).map_err(Refusal::Internal)?;
+        Ok(reply::callback_key(&key))
+    }
+
     fn log_end(&self, agent: &Agent, status: &TaskStatus) {
         let now = Instant::now();
         let (http, code) = reply::status_of_end(status);
@@ -281,6 +304,8 @@ mod tests {
         }
         let id: TaskId = id.parse().unwrap();
         assert_eq!(path(""), Some(Resource::All));
+        assert_eq!(path("/callback-key"), Some(Resource::CallbackKey));
+        assert_eq!(path("/callback-key/"), None);
         assert_eq!(path(&format!("/{id}")), Some(Resource::One(id)));
         assert_eq!(path(&format!("/{id}/result")), Some(Resource::Result(id)));
         assert_eq!(path(&format!("/{id}/file")), Some(Resource::File(id)));

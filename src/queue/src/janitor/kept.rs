@@ -3,6 +3,7 @@
 use std::io;
 use std::time::Duration;
 
+use ploinky_contract::limits::CANCEL_GRACE;
 use ploinky_contract::{TaskId, TaskState};
 use rustix::fs::{AtFlags, Stat, statat};
 use rustix::io::Errno;
@@ -46,6 +47,11 @@ pub(super) fn sweep(
     }
     let deadline_ns = head.deadline_on(rules.boot_id).unwrap_or(0);
     if boottime_ns() < deadline_ns {
+        if was_asked_long_ago(producer, id)? {
+            let why = TaskError::new(code::CANCELLED, "the agent did not end the task in time");
+            producer.give_up_durable(id, &why)?;
+            swept.ended += 1;
+        }
         return Ok(());
     }
     let why = TaskError::new(code::DEADLINE, "the task did not end in time");
@@ -69,6 +75,12 @@ fn is_half_cancelled(producer: &Producer, id: TaskId) -> io::Result<bool> {
     Ok(lock.st_uid == geteuid().as_raw()
         && age_s(lock.st_ctime) >= seconds(CANCEL_AGE)
         && !producer.directories.is_locked(id)?)
+}
+
+/// Whether the agent was asked to end the task, and had the time to.
+fn was_asked_long_ago(producer: &Producer, id: TaskId) -> io::Result<bool> {
+    let wish = about(&producer.directories.urgent, id)?;
+    Ok(wish.is_some_and(|wish| age_s(wish.st_ctime) > seconds(CANCEL_GRACE)))
 }
 
 /// Whether an ended task was kept long enough. The age is that of the last change of the record, as the agent

@@ -4,6 +4,7 @@
 //! that: a client that is told of a task is told of something that is on the disk.
 
 mod backlog;
+mod callbacks;
 mod committer;
 mod hints;
 mod words;
@@ -18,12 +19,14 @@ use ploinky_contract::limits::FREE_BYTES;
 use ploinky_queue::{Accepted, BadResult, FileResult, OutputFile, Producer, SubmitError};
 
 use self::backlog::BacklogGuard;
+pub(crate) use self::callbacks::{Callbacks, Place};
 use self::committer::Committer;
 pub(super) use self::hints::Hints;
 use super::ticket::Ticket;
 use super::{AgentQueue, Origin};
 use crate::byte_budget::ByteBudget;
 use crate::refusal::Refusal;
+use crate::routes::Making;
 use crate::task_queue::{
     Agreement, Held, Listing, NewTask, TaskError, TaskQueue, TaskStatus, Wanted,
 };
@@ -47,6 +50,8 @@ struct Shared {
     calls: Arc<AgentQueue>,
     producer: Arc<Producer>,
     origin: Origin,
+    place: Place,
+    callbacks: Callbacks,
     committer: Committer,
     backlog: BacklogGuard,
     /// For results that are not small.
@@ -58,16 +63,18 @@ struct Shared {
 pub(crate) struct Call(Ticket);
 
 impl FileQueue {
-    /// The queue in the directories of `producer`, whose calls are waited for by `calls`.
+    /// The queue of the agent at `place`, whose calls are waited for by `calls`.
     pub(crate) fn new(
         calls: Arc<AgentQueue>,
-        producer: Arc<Producer>,
-        origin: Origin,
-        results: ByteBudget,
+        place: Place,
+        Making { origin, runtime: _, results, callbacks }: Making,
     ) -> Self {
+        let producer = Arc::clone(calls.lanes().disk());
         let committer = Committer::new(Arc::clone(&producer));
         let backlog = BacklogGuard::new(Arc::clone(&producer));
-        Self { shared: Arc::new(Shared { calls, producer, origin, committer, backlog, results }) }
+        let shared =
+            Shared { calls, producer, origin, place, callbacks, committer, backlog, results };
+        Self { shared: Arc::new(shared) }
     }
 
     /// Who waits for calls.
@@ -94,6 +101,14 @@ impl FileQueue {
         shared.backlog.check(&request.owner)?;
         let status = words::status_of_new(&request);
         let owner = request.owner.clone();
+        let has_callback = request.terms.callback.is_some();
+        if let Some(url) = request.terms.callback.clone() {
+            // First, so that no task is accepted whose outcome nobody would post.
+            self.on_disk(move |shared| {
+                shared.callbacks.put(id, &shared.place, &url).map_err(trouble)
+            })
+            .await?;
+        }
         let repeatable = request.terms.digest.is_some().then(|| request.clone());
         let mut submitted = shared.committer.commit(request).await?;
         if let Some(request) = repeatable {
@@ -120,11 +135,13 @@ impl FileQueue {
                 Ok(status)
             }
             Ok(Accepted::Exists) => Err(Refusal::Submit(SubmitError::Exists { id })),
-            Err(SubmitError::NoSpace { .. }) => Err(Refusal::NoSpace),
-            Err(SubmitError::Unknown { id, source }) => {
-                Err(Refusal::OutcomeUnknown { id, source: Box::new(source) })
+            Err(error @ (SubmitError::NoSpace { .. } | SubmitError::Publish { .. }))
+                if has_callback =>
+            {
+                self.shared.callbacks.take_back(id);
+                Err(refused(error))
             }
-            Err(error) => Err(Refusal::Submit(error)),
+            Err(error) => Err(refused(error)),
         }
     }
 
@@ -266,6 +283,19 @@ impl crate::task_queue::Ticket for Call {
     async fn wait(self) -> Result<Held, Refusal> {
         let Self(ticket) = self;
         ticket.wait().await
+    }
+}
+
+fn refused(error: SubmitError) -> Refusal {
+    match error {
+        SubmitError::NoSpace { .. } => Refusal::NoSpace,
+        SubmitError::Unknown { id, source } => {
+            Refusal::OutcomeUnknown { id, source: Box::new(source) }
+        }
+        SubmitError::Exists { .. }
+        | SubmitError::BeingRemoved { .. }
+        | SubmitError::TooLong { .. }
+        | SubmitError::Publish { .. } => Refusal::Submit(error),
     }
 }
 

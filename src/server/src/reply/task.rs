@@ -21,6 +21,12 @@ struct Accepted<'a> {
     task: &'a TaskDocument,
 }
 
+#[derive(Serialize)]
+struct CallbackKey<'a> {
+    success: bool,
+    key: &'a str,
+}
+
 /// The answer to a call whose task was accepted and has no outcome yet.
 pub(crate) fn accepted(agent: &str, status: TaskStatus, wait: Option<Duration>) -> Response {
     let id = status.id;
@@ -99,6 +105,11 @@ pub(crate) fn removed(id: TaskId) -> Response {
 /// The answer to a wish that removed so many tasks.
 pub(crate) fn purged(count: usize) -> Response {
     json(StatusCode::OK, format!(r#"{{"success":true,"removed":{count}}}"#).into_bytes())
+}
+
+/// The key of an agent's callbacks.
+pub(crate) fn callback_key(key: &str) -> Response {
+    json(StatusCode::OK, bytes_of(&CallbackKey { success: true, key }))
 }
 
 /// Says that the wish to wait was carried out.

@@ -16,7 +16,9 @@ use ploinky_queue::{OpenError, Producer, ResultWatch, SyncProducer};
 
 use super::{Routes, Target};
 use crate::byte_budget::ByteBudget;
-use crate::orchestrator::{Abilities, Agent, AgentQueue, FileQueue, Lanes, Origin, Places, Rules};
+use crate::orchestrator::{
+    Abilities, Agent, AgentQueue, Callbacks, FileQueue, Lanes, Origin, Place, Places, Rules,
+};
 use crate::static_files::Site;
 
 /// A new table and what it needs.
@@ -90,6 +92,8 @@ pub(crate) struct Making {
     pub(crate) runtime: RuntimeDir,
     /// How much of results may be in memory.
     pub(crate) results: ByteBudget,
+    /// Where outcomes are to be posted.
+    pub(crate) callbacks: Callbacks,
 }
 
 /// A queue in memory that an agent should have: where, and which one is in use.
@@ -173,9 +177,10 @@ fn agent_or_site(
         }
         (Service::Container(container), false) => {
             let id = deployment.id().map_err(DeploymentError::Id)?;
+            let at = Place { domain: deployment.domain.clone(), path: deployment.path.clone() };
             // Only our own runner knows the queue in memory.
             let lane = container.run.is_none().then(|| making.runtime.sync_of(&id));
-            let queue = queue(&directory, &id, lane, previous, making, loaded)?;
+            let queue = queue(&directory, &id, at, lane, previous, making, loaded)?;
             let rules = |command: &Command| Rules {
                 run: container.timeout_of(command),
                 retry: container.retry_of(command),
@@ -210,6 +215,7 @@ fn manifest(directory: &AgentDir) -> Result<Manifest, DeploymentError> {
 fn queue(
     directory: &AgentDir,
     id: &AgentId,
+    at: Place,
     lane: Option<PathBuf>,
     previous: &Routes,
     making: &Making,
@@ -229,13 +235,12 @@ fn queue(
                 .filter(|_| places.memory.is_some())
                 .and_then(|lane| open_lane(lane, making.origin.submitter.instance, id, loaded));
             let disk = Arc::new(Producer::open(&tasks).map_err(DeploymentError::Open)?);
-            let lanes = Lanes::new(Arc::clone(&disk), memory);
+            let lanes = Lanes::new(disk, memory);
             // Not those of the paths: they may be other directories by now.
             let places = lanes.places().map_err(DeploymentError::Stat)?;
             let watch = lanes.watch().map_err(DeploymentError::Watch)?;
-            let Making { origin, runtime: _, results } = making.clone();
-            let calls = AgentQueue::new(id.clone(), places, lanes, results.clone());
-            let queue = FileQueue::new(Arc::new(calls), disk, origin, results);
+            let calls = AgentQueue::new(id.clone(), places, lanes, making.results.clone());
+            let queue = FileQueue::new(Arc::new(calls), at, making.clone());
             loaded.opened.push((queue.clone(), watch));
             queue
         }

@@ -1,6 +1,7 @@
 //! Many tasks at once: a page of them, or the removal of the dead ones.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use axum::response::Response;
 
@@ -9,7 +10,10 @@ use super::query::{self, Filter};
 use crate::orchestrator::Agent;
 use crate::refusal::Refusal;
 use crate::reply;
-use crate::task_queue::{Position, TaskQueue as _, TaskStatus};
+use crate::task_queue::{Listing, Position, TaskQueue as _, TaskStatus, Wanted};
+
+/// How long the tasks of one agent are searched before a page without tasks, and a cursor, is the answer.
+const LOOKING_MAX: Duration = Duration::from_secs(2);
 
 /// One page, newest first.
 pub(super) async fn list(asked: &Asked<'_>) -> Result<Response, Refusal> {
@@ -22,7 +26,7 @@ pub(super) async fn list(asked: &Asked<'_>) -> Result<Response, Refusal> {
     let mut found: Vec<(Position, Arc<Agent>, TaskStatus)> = Vec::new();
     let mut rest: Option<Position> = None;
     for agent in agents {
-        let listing = agent.queue().list(&filter.wanted).await?;
+        let listing = first_found(&agent, filter.wanted.clone()).await?;
         rest = rest.max(listing.rest);
         let tasks = listing.tasks.into_iter();
         found.extend(tasks.map(|(position, status)| (position, Arc::clone(&agent), status)));
@@ -37,6 +41,20 @@ pub(super) async fn list(asked: &Asked<'_>) -> Result<Response, Refusal> {
     let next = if is_more { found.last().map(|(position, ..)| *position) } else { rest };
     let tasks = found.iter().map(|(_, agent, status)| (agent.place(), status.clone())).collect();
     Ok(reply::task_page(tasks, next.map(query::cursor_of)))
+}
+
+/// A part of the list of one agent that has a task, if one is found in time: few may be wanted of many.
+async fn first_found(agent: &Agent, mut wanted: Wanted) -> Result<Listing, Refusal> {
+    let end = Instant::now() + LOOKING_MAX;
+    loop {
+        let listing = agent.queue().list(&wanted).await?;
+        match listing.rest {
+            Some(rest) if listing.tasks.is_empty() && Instant::now() < end => {
+                wanted.after = Some(rest);
+            }
+            _ => return Ok(listing),
+        }
+    }
 }
 
 /// Removes all tasks that are dead.

@@ -92,6 +92,18 @@ pub(super) fn filter(query: Option<&str>) -> Result<Filter, QueryError> {
     Ok(filter)
 }
 
+/// The agent that is asked for, and nothing else.
+pub(super) fn agent(query: Option<&str>) -> Result<String, QueryError> {
+    let mut found = None;
+    for (name, value) in pairs(query) {
+        if name != "agent" || found.is_some() {
+            return Err(refused(&name, &value, "the only parameter is one agent"));
+        }
+        found = Some(value.into_owned());
+    }
+    found.ok_or_else(|| refused("agent", "", "is missing; write agent=domain/path"))
+}
+
 /// The parameters of a purge: dead tasks are removed and no others.
 pub(super) fn purge(query: Option<&str>) -> Result<Filter, QueryError> {
     for (name, value) in pairs(query) {
@@ -199,6 +211,15 @@ mod tests {
             let said = purge(query).expect_err("refused").to_string();
             assert!(said.contains(rule), "{said}");
         }
+        for (query, rule) in [
+            (None, "is missing"),
+            (Some("x=1"), "the only parameter is one agent"),
+            (Some("agent=a&agent=a"), "the only parameter is one agent"),
+        ] {
+            let said = agent(query).expect_err("refused").to_string();
+            assert!(said.contains(rule), "{said}");
+        }
+        assert_eq!(agent(Some("agent=localhost%2Fa")).as_deref(), Ok("localhost/a"));
         assert!(nothing(Some("a")).is_err() && nothing(Some("")).is_ok() && nothing(None).is_ok());
     }
 

@@ -85,7 +85,15 @@ fn only_allowed_origins_are_called_back() {
     for url in ["https://example.org.evil/", "http://example.org/", "https://example.org:444/"] {
         assert_eq!(post(url).failure(), (400, "CALLBACK_REFUSED".to_owned()), "{url}");
     }
-    assert_eq!(post("https://example.org/done").status, 202);
+    // Where to note it is not there yet.
+    let done = "https://example.org/done";
+    assert_eq!(post(done).failure(), (503, "UNAVAILABLE".to_owned()));
+    assert!(is_clean(&directory.tasks()));
+    std::fs::create_dir(host.state().callbacks()).unwrap();
+    let accepted = post(done);
+    assert_eq!(accepted.status, 202);
+    let note = host.state().callbacks().join(accepted.header("task-id").unwrap());
+    assert!(std::fs::read_to_string(note).unwrap().contains(done));
     let requests = queue_files(&directory.tasks());
     let request = std::fs::read_to_string(directory.tasks().join(&requests[0])).unwrap();
     assert!(request.contains(r#""callback":"https://example.org/done""#), "{request}");

@@ -194,3 +194,51 @@ fn a_command_with_retries_says_so() {
     );
     assert_eq!(request["deadline_in_ns"], json!(24 * 3600 * second));
 }
+#[test]
+fn a_late_task_is_ended_though_no_agent_runs() {
+    let (host, _directory) = Host::with_agent(30);
+    let server = host.start();
+    let id = accept(&server, "Task-Deadline: 1\r\n", r#"{"command":"echo"}"#);
+    let document = ended(&server, &id);
+    assert_eq!(
+        (&document["state"], &document["error"]["code"]),
+        (&json!("failed"), &json!("DEADLINE"))
+    );
+}
+
+#[test]
+fn a_task_that_its_agent_does_not_end_is_cancelled_for_it() {
+    let (host, directory) = Host::with_agent(30);
+    let server = host.start();
+    let _agent = Agent::with_trick(&directory.tasks(), |_, _| ());
+    let id = accept(&server, "", r#"{"command":"hostile"}"#);
+    let path = format!("/tasks/{id}");
+    eventually("it runs", || ask(&server, "GET", &path).json()["state"] == "running");
+    assert_eq!(ask(&server, "DELETE", &path).status, 202);
+    assert_eq!(ended(&server, &id)["state"], "cancelled");
+}
+
+#[test]
+fn what_was_kept_long_enough_is_removed() {
+    let (host, directory) = Host::with_agent(30);
+    host.configure(&config(&["/a"]).replacen('{', r#"{"settings":{"taskRetention":1},"#, 1));
+    let server = host.start();
+    let _agent = Agent::start(&directory.tasks());
+    let id = accept(&server, "", r#"{"command":"echo"}"#);
+    eventually("it is gone", || ask(&server, "GET", &format!("/tasks/{id}")).status == 404);
+    assert_eq!(queue_files(&directory.tasks()), [""; 0]);
+}
+
+#[test]
+fn the_key_of_callbacks_is_for_the_admin() {
+    let (host, _directory) = Host::with_agent(30);
+    let server = host.start();
+    let path = "/tasks/callback-key?agent=localhost/a";
+    assert_eq!(ask(&server, "GET", path).failure(), (404, "TASK_NOT_FOUND".to_owned()));
+    let of = |path: &str| exchange_as_admin(&server.admin, ask_text("GET", path, ""));
+    assert_eq!(of("/tasks/callback-key").failure(), (400, "BAD_REQUEST".to_owned()));
+    let unknown = of("/tasks/callback-key?agent=localhost/b");
+    assert_eq!(unknown.failure(), (404, "NOT_FOUND".to_owned()));
+    let key = of(path).json()["key"].as_str().unwrap().to_owned();
+    assert!(key.starts_with("whsec_"), "{key}");
+}
