@@ -23,4 +23,5 @@ mod t05_isolation;
 mod t05_lane;
 mod t06_survival;
 mod t07_libraries;
+mod t08_tasks;
 mod t99_removal;
