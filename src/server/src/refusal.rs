@@ -137,6 +137,9 @@ pub(crate) enum Refusal {
     /// Only what failed is repeated.
     #[error("the task is {}; only one that failed or was cancelled can be run again", .0.as_str())]
     NotRepeatable(TaskState),
+    /// What was uploaded with the task goes with it.
+    #[error("the task came with files, which are kept for it alone; upload them again")]
+    HasFiles,
     /// The disk is full, or nearly.
     #[error("there is no space left for tasks")]
     NoSpace,

@@ -183,7 +183,9 @@ fn said(refusal: &Refusal) -> Said {
         Refusal::SessionNeeded => plain(StatusCode::UNAUTHORIZED, "SESSION_NEEDED"),
         Refusal::TaskNotFound => plain(StatusCode::NOT_FOUND, "TASK_NOT_FOUND"),
         Refusal::TaskNotEnded(_) => plain(StatusCode::CONFLICT, "TASK_NOT_ENDED"),
-        Refusal::NotRepeatable(_) => plain(StatusCode::CONFLICT, "TASK_NOT_REPEATABLE"),
+        Refusal::NotRepeatable(_) | Refusal::HasFiles => {
+            plain(StatusCode::CONFLICT, "TASK_NOT_REPEATABLE")
+        }
         Refusal::OutcomeUnknown { .. } => {
             plain(StatusCode::INTERNAL_SERVER_ERROR, "OUTCOME_UNKNOWN")
         }

@@ -265,6 +265,8 @@ impl TaskQueue for FileQueue {
         let request =
             self.on_disk(move |shared| shared.producer.request(old).map_err(trouble)).await?;
         match request {
+            // Its parameters name files below the old id.
+            Some(request) if request.terms.files => Err(Refusal::HasFiles),
             Some(request) => {
                 let again = words::again(request, new, &self.shared.origin);
                 self.commit(again).await.map(Some)

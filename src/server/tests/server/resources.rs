@@ -162,6 +162,12 @@ fn only_what_failed_is_run_again() {
     assert_eq!(ended(&server, &again)["state"], "failed");
     let request = std::fs::read_to_string(directory.tasks().join("requests").join(&again)).unwrap();
     assert!(request.contains(&format!(r#""retry_of":"{failed}""#)), "{request}");
+    // One that came with files: they are its own.
+    let directory = directory.tasks().join("requests");
+    let with_files = request.replace(r#""retry_of""#, r#""files":true,"retry_of""#);
+    assert_ne!(with_files, request);
+    std::fs::write(directory.join(&again), with_files).unwrap();
+    assert_eq!(retry(&again).failure(), (409, "TASK_NOT_REPEATABLE".to_owned()));
     // The old one tells its own end still.
     assert_eq!(ended(&server, &failed)["state"], "failed");
 }
