@@ -13,6 +13,7 @@ mod watch;
 use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use ploinky_contract::limits::{SYNC_TIMEOUT_MAX, TASK_DEADLINE_DEFAULT};
@@ -251,11 +252,21 @@ async fn submit_with(
     submitting.await.unwrap_or_else(|e| Err(Refusal::Internal(io::Error::other(e))))
 }
 
+/// Random bytes that are fetched at once: a call of the kernel for each id is seen in the time of a call.
+const RANDOM_BYTES: usize = 512;
+
 /// 128 bits that nobody can guess.
 pub(crate) fn random_id() -> io::Result<TaskId> {
-    let mut bytes = [0; 16];
+    static FETCHED: Mutex<Vec<[u8; 16]>> = Mutex::new(Vec::new());
+    let mut fetched = FETCHED.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(bytes) = fetched.pop() {
+        return Ok(TaskId::from_random(bytes));
+    }
+    let mut bytes = [0; RANDOM_BYTES];
     getrandom::fill(&mut bytes)?;
-    Ok(TaskId::from_random(bytes))
+    let (ids, _) = bytes.as_chunks();
+    fetched.extend_from_slice(ids);
+    fetched.pop().map(TaskId::from_random).ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
 }
 
 fn json_string(text: &str) -> io::Result<Box<RawValue>> {

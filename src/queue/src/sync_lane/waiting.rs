@@ -21,7 +21,8 @@ impl SyncConsumer {
         Ok(there)
     }
 
-    /// A task that a hint of the kernel named; `None` if it does not wait.
+    /// A task that a hint of the kernel named; `None` if it is not there. Whether it is over is only seen when it
+    /// is claimed: nearly none is.
     ///
     /// # Errors
     /// When the lane cannot be read.
@@ -39,9 +40,6 @@ impl SyncConsumer {
                 attempts: 1,
             }));
         };
-        if self.has_outcome(id, head.submitter.instance)? {
-            return Ok(None);
-        }
         if head.id == id {
             self.looked().keep(RequestHead::of(&head, self.boot_id()), bytes);
         }
