@@ -156,7 +156,8 @@ fn results_that_are_no_files_are_bad_results_and_hang_nobody() {
         printf '%s' '{"name":"liar","container":"localhost/ploinky-busybox:1","timeout":5,"commands":{
           "link":"sh lie.sh link","pipe":"sh lie.sh pipe","dir":"sh lie.sh dir","sparse":"sh lie.sh sparse","junk":"sh lie.sh junk","honest":"echo 1"}}' >manifest.json
         cat >lie.sh <<'END'
-cd /agent/.tasks/responses
+for directory in /agent/.tasks/responses /run/ploinky/sync/responses/*; do
+cd $directory
 case $1 in
 link) ln -s /etc/passwd $TASK_ID ;;
 pipe) mkfifo $TASK_ID ;;
@@ -164,6 +165,7 @@ dir) mkdir $TASK_ID ;;
 sparse) dd if=/dev/zero of=tmp.$TASK_ID bs=1 count=1 seek=1099511627775 2>/dev/null; mv tmp.$TASK_ID $TASK_ID ;;
 junk) printf 'not json' >tmp.$TASK_ID; mv tmp.$TASK_ID $TASK_ID ;;
 esac
+done
 END"#);
     ok(&["ploinkyctl", "deploy", "localhost", "/liar", "/tmp/liar"]);
     wait_for("a route", || (call("/liar", "honest", &json!([])).ok()?.status == 200).then_some(()));

@@ -17,6 +17,7 @@ use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
 use ploinky_contract::AgentId;
+use ploinky_contract::limits::FREE_SPACE_FLOOR_PERCENT;
 use ploinky_contract::paths::RuntimeDir;
 use rustix::fs::AtFlags;
 use rustix::io::Errno;
@@ -37,6 +38,9 @@ const QUEUE: [(&str, u32); 5] = [
     ("responses", 0o2750),
     ("locks", 0o3770),
 ];
+
+/// The first file of agent-core in a lane.
+const CLAIMS: &str = "locks/claims";
 
 /// All lanes of a host.
 #[derive(Clone, Debug)]
@@ -87,10 +91,12 @@ impl Lanes {
     /// When not even an empty directory can be made.
     pub(crate) fn make(&self, id: &AgentId, uid_first: u32) -> Result<Made, LaneError> {
         let made = match self.parent() {
-            Ok((sync, true)) => match self.fill(&sync, id, uid_first) {
-                Ok(()) => Made::Queue,
-                Err(source) => Made::Nothing(self.not_made(id, source)),
-            },
+            Ok((sync, true)) => {
+                match has_room(&sync, id).and_then(|()| self.fill(&sync, id, uid_first)) {
+                    Ok(()) => Made::Queue,
+                    Err(source) => Made::Nothing(self.not_made(id, source)),
+                }
+            }
             Ok((_sync, false)) => Made::Nothing(NoQueue::NotMounted),
             Err(source) => Made::Nothing(self.not_made(id, source)),
         };
@@ -170,6 +176,25 @@ impl Lanes {
     fn not_made(&self, id: &AgentId, source: io::Error) -> NoQueue {
         NoQueue::NotMade { path: self.runtime.sync_of(id), source }
     }
+}
+
+/// Refuses a lane that would lack the memory to be served. One that agent-core has served before has what it
+/// needs, and there may be calls in it.
+fn has_room(sync: &OwnedFd, id: &AgentId) -> io::Result<()> {
+    let claims = format!("{id}/{CLAIMS}");
+    let found = rustix::fs::statat(sync, claims, AtFlags::SYMLINK_NOFOLLOW);
+    if found.is_ok_and(|found| 0 < found.st_blocks) {
+        return Ok(());
+    }
+    let found = rustix::fs::fstatvfs(sync)?;
+    // The same floor below which the workers use the disk.
+    let scarce = |all: u64, free: u64| {
+        free.saturating_mul(100) < all.saturating_mul(FREE_SPACE_FLOOR_PERCENT)
+    };
+    if scarce(found.f_blocks, found.f_bavail) || scarce(found.f_files, found.f_favail) {
+        return Err(Errno::NOSPC.into());
+    }
+    Ok(())
 }
 
 /// Removes what has this name, a directory with all that is in it.
