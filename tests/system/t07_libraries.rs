@@ -178,6 +178,6 @@ fn a_program_that_serves_the_task_files_itself_answers() {
         (&json!("failed"), &json!("QUEUE_FAILED")),
         "{failed}"
     );
-    let status = json_of(&["ploinkyctl", "agent", "status", "localhost", "/queue", "--json"]);
+    let status = json_of(&["ploinkyctl", "agent", "status", "/queue", "--json"]);
     assert!(status.to_string().contains("queue-node"), "{status}");
 }
