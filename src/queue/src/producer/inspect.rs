@@ -139,6 +139,10 @@ impl Producer {
                 Kind::Error if is_retried => TaskState::Dead,
                 Kind::Error => TaskState::Failed,
             };
+            // The last run leaves no note. Who was cancelled may have been waiting for it.
+            if inspected.state != TaskState::Cancelled {
+                inspected.attempt = failed + 1;
+            }
             inspected.ended_ms = Some(mtime_ms(&ended));
             inspected.record = Some(record);
             return Ok(Some(inspected));
