@@ -16,6 +16,9 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Time in which a task has to end when nothing dies any more.
 const END: Duration = Duration::from_secs(120);
 
+/// The same for who shall come to an end.
+const SOON: Duration = Duration::from_secs(15);
+
 /// What clients do.
 #[derive(Clone, Copy, Debug)]
 pub struct Plan {
@@ -139,10 +142,11 @@ impl<'a> Load<'a> {
     }
 
     /// Asks again and again until a task has ended; `false` if it never does.
-    fn see_end(&self, client: &mut Client, random: &mut Random, id: &str) -> bool {
+    pub fn see_end(&self, client: &mut Client, random: &mut Random, id: &str) -> bool {
         let start = Instant::now();
         while !self.look(client, random, id) {
-            if END < start.elapsed() {
+            let limit = if self.gives_up() { SOON } else { END };
+            if limit < start.elapsed() {
                 return false;
             }
             // Not everybody waits for the end with a request.

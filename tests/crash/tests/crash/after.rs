@@ -17,7 +17,8 @@ pub(crate) fn holds(name: &str, host: &Host, ledger: &Ledger, chaos: &Chaos<'_>)
     let mut client = Client::new(host.ports(), Duration::from_secs(20));
     let mut random = host.random();
     for id in ledger.kept() {
-        for _ in 0..3 {
+        load.see_end(&mut client, &mut random, &id);
+        for _ in 0..2 {
             load.look(&mut client, &mut random, &id);
         }
     }
