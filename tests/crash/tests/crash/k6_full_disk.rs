@@ -1,5 +1,6 @@
 //! A small disk that is filled and freed again and again while tasks come and go.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -11,6 +12,8 @@ use crate::after;
 
 const MEGABYTES: u64 = 12;
 const TIMES: usize = 20;
+/// Tasks that wait or run each time the disk becomes full.
+const WAITING: usize = 8;
 
 /// Takes every block, or every inode, until dropped.
 struct Full(PathBuf);
@@ -55,17 +58,26 @@ impl Drop for Full {
     }
 }
 
+/// Submits a task that takes a moment, so that some wait when the disk is full.
+fn submit_slow(client: &mut Client) -> Option<String> {
+    let (headers, body) = ("Prefer: respond-async\r\n", r#"{"command":"slow","params":[]}"#);
+    let reply = client.ask_again(0, "POST", "/a", headers, body);
+    (reply.status == 202).then_some(reply.task)
+}
+
 #[test]
 fn k6_a_full_disk_loses_nothing_and_still_answers() {
     let host = Host::start(FileSystem::Ext4, MEGABYTES);
     let (ledger, mut chaos) = (Ledger::default(), Chaos::new(&host));
     let plan = Plan { clients: 6, kept: 2, ..Plan::of(usize::MAX) };
     let mut client = Client::new(host.ports(), Duration::from_secs(20));
-    let (mut asked, mut full) = (0, 0);
+    let mut random = host.random();
+    let (mut asked, mut full, mut cancels) = (0, 0, BTreeMap::<u16, usize>::new());
     Load::new(&host, plan, &ledger).run(|load| {
         for time in 0..TIMES {
             let is_of_blocks = time % 2 == 0;
             let disk = host.disk().path();
+            let slow: Vec<String> = (0..WAITING).filter_map(|_| submit_slow(&mut client)).collect();
             let filled = if is_of_blocks { Full::of_blocks(disk) } else { Full::of_inodes(disk) };
             let kept = ledger.kept();
             for number in 0..20 {
@@ -84,18 +96,24 @@ fn k6_a_full_disk_loses_nothing_and_still_answers() {
                     _ => panic!("{submitted:?}"),
                 }
             }
-            let unknown = format!("/tasks/{}", "0".repeat(32));
-            let cancelled = client.ask_again(0, "DELETE", &unknown, "", "");
-            assert_eq!(cancelled.status, 404, "{cancelled:?}");
+            for id in &slow {
+                let path = format!("/tasks/{id}");
+                let cancelled = client.ask_again(time % 4, "DELETE", &path, "", "");
+                *cancels.entry(cancelled.status).or_default() += 1;
+            }
             chaos.kill();
             drop(filled);
+            for id in &slow {
+                load.remove(&mut client, &mut random, id);
+            }
             chaos.kill();
             pause(Duration::from_secs(1));
         }
         load.stop();
     });
     println!(
-        "crash: K6: filled {TIMES} times, refused {full} submits, answered {asked} questions meanwhile"
+        "crash: K6: filled {TIMES} times, refused {full} submits, answered {asked} questions meanwhile, \
+         cancels by status {cancels:?}"
     );
     assert!(0 < full, "the disk was never full");
     after::holds("K6", &host, &ledger, &chaos);
