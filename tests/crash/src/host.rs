@@ -9,6 +9,7 @@ use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::sync::{Mutex, MutexGuard};
+use std::time::Duration;
 
 use ploinky_contract::paths::{AgentDir, RuntimeDir, StateDir};
 use ploinky_contract::{AgentId, DeployPath, Domain};
@@ -17,10 +18,12 @@ use tempfile::TempDir;
 
 use crate::boot::Boot;
 use crate::disk::{Disk, FileSystem};
-use crate::process::{command, descendants, signal};
+use crate::process::{command, descendants, signal, within};
 use crate::random::Random;
 use crate::shutdown::{Cut, own_mounts};
 
+/// Time that anything has to happen.
+const PATIENCE: Duration = Duration::from_secs(20);
 /// Processes `ploinkyd`.
 pub const WORKERS: usize = 4;
 /// The user of the workers.
@@ -42,8 +45,12 @@ while IFS= read -r line; do
     id=${line#*'"id":"'}; id=${id%%'"'*}
     command=${line#*'"command":"'}; command=${command%%'"'*}
     attempt=${line##*'"attempt":'}; attempt=${attempt%%[!0-9]*}
+    case $line in
+    *'["InternetUser",'*) call=${line#*'["InternetUser",'}; call=$id#${call%%]*} ;;
+    *) call=$id#0 ;;
+    esac
     n=$((n + 1))
-    printf '%s %s %s\n' "$id" "$command" "$attempt" >>"$PLOINKY_CRASH_EFFECTS"
+    printf '%s %s %s\n' "$call" "$command" "$attempt" >>"$PLOINKY_CRASH_EFFECTS"
     fails=no
     case $command$attempt$id in
     again1[0-7]* | again2[0-3]* | again3[0]*) fails=yes ;;
@@ -52,7 +59,7 @@ while IFS= read -r line; do
     if [ $fails = yes ]; then
         printf '{"id":"%s","error":{"message":"not yet","code":"NOT_YET"}}\n' "$id"
     else
-        printf '{"id":"%s","response":["%s",%s,"%s.%s"]}\n' "$id" "$id" "$attempt" $$ $n
+        printf '{"id":"%s","response":["%s",%s,"%s.%s"]}\n' "$id" "$call" "$attempt" $$ $n
     fi
 done
 "#;
@@ -230,6 +237,20 @@ impl Host {
         Some(status.to_string())
     }
 
+    /// Lets `strace` do something to a process that runs; it ends with the process, or by [`end_trace`].
+    pub fn attach(&self, role: Role, words: &str) -> Option<Child> {
+        let pid = self.process(role).as_ref()?.id();
+        let mut tracer = command("strace");
+        tracer.args(["-f", "-q", "-o", "/dev/null"]).args(words.split(' '));
+        let mut tracer =
+            tracer.arg("-p").arg(pid.to_string()).stdin(Stdio::null()).spawn().unwrap();
+        within(PATIENCE, "strace is attached", || {
+            let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+            !status.contains("TracerPid:\t0\n") || tracer.try_wait().unwrap().is_some()
+        });
+        Some(tracer)
+    }
+
     /// Starts a process anew that ended by itself.
     pub fn revive(&self, role: Role) -> Option<String> {
         let ended = self.ended(role)?;
@@ -373,6 +394,12 @@ impl Drop for Host {
             eprintln!("crash: logs are in {}", kept.display());
         }
     }
+}
+
+/// Lets a process alone that [`Host::attach`] had; where the tracer is gone it is so already.
+pub fn end_trace(mut tracer: Child) {
+    signal(Pid::from_child(&tracer), Signal::TERM);
+    tracer.wait().unwrap();
 }
 
 fn place() -> (Domain, DeployPath) {

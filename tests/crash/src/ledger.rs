@@ -12,6 +12,12 @@ pub struct Ledger {
     refused: Mutex<HashMap<u16, usize>>,
 }
 
+/// The name of a call: the id of the task, which a key may give to several one after the other, and the number
+/// that is its parameter.
+pub fn call(id: &str, number: usize) -> String {
+    format!("{id}#{number}")
+}
+
 /// What is known of one task.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Task {
@@ -75,6 +81,9 @@ impl Ledger {
     pub fn told(&self, id: &str, outcome: &str) {
         let mut tasks = self.tasks.lock().unwrap();
         let task = tasks.entry(id.to_owned()).or_default();
+        if outcome.starts_with("200 ") && !outcome.contains(&format!("\"{id}\"")) {
+            self.violated(format!("{id} has the outcome of another call: {outcome}"));
+        }
         match &task.outcome {
             None => task.outcome = Some(outcome.to_owned()),
             Some(known) if known == outcome => {}

@@ -36,9 +36,9 @@ mod shutdown;
 
 pub use chaos::Chaos;
 pub use disk::{Disk, FileSystem};
-pub use host::{Host, Role, WORKERS};
+pub use host::{Host, Role, WORKERS, end_trace};
 pub use http::{Client, Reply};
-pub use ledger::{Figures, Ledger};
+pub use ledger::{Figures, Ledger, call};
 pub use load::{Load, Plan};
 pub use process::{pause, within};
 pub use random::Random;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::host::{Host, WORKERS};
 use crate::http::{Client, Reply};
-use crate::ledger::Ledger;
+use crate::ledger::{Ledger, call};
 use crate::process::pause;
 use crate::random::Random;
 
@@ -20,7 +20,7 @@ const END: Duration = Duration::from_secs(120);
 const SOON: Duration = Duration::from_secs(15);
 
 /// Numbers that no two submits of this program have in common.
-static KEYS: AtomicUsize = AtomicUsize::new(0);
+static NUMBERS: AtomicUsize = AtomicUsize::new(0);
 
 /// What clients do.
 #[derive(Clone, Copy, Debug)]
@@ -37,13 +37,22 @@ pub struct Plan {
     pub cancelled: usize,
     /// In percent: tasks that are kept until the end.
     pub kept: usize,
+    /// In percent: tasks with a key whose key is used for another one after the removal.
+    pub reused: usize,
 }
 
 impl Plan {
     /// A bit of everything.
     pub const fn of(tasks: usize) -> Self {
-        Self { tasks, clients: 8, keyed: 50, retried: 30, cancelled: 3, kept: 10 }
+        Self { tasks, clients: 8, keyed: 50, retried: 30, cancelled: 3, kept: 10, reused: 30 }
     }
+}
+
+/// A task that was accepted.
+#[derive(Debug)]
+struct Submitted {
+    call: String,
+    key: Option<usize>,
 }
 
 /// A plan that is carried out.
@@ -95,40 +104,64 @@ impl<'a> Load<'a> {
     }
 
     fn wave(&self, client: &mut Client, random: &mut Random) {
-        let ids: Vec<String> = (0..WAVE).filter_map(|_| self.submit(client, random)).collect();
-        for id in ids {
-            if random.percent(self.plan.cancelled) && !self.cancel(client, random, &id) {
-                continue;
-            }
-            if !self.see_end(client, random, &id) {
-                continue;
-            }
-            for _ in 0..2 {
-                self.look(client, random, &id);
-            }
-            if !random.percent(self.plan.kept) {
-                self.remove(client, random, &id);
+        let submitted: Vec<Submitted> =
+            (0..WAVE).filter_map(|_| self.submit(client, random, None)).collect();
+        for mut task in submitted {
+            while self.look_after(client, random, &task)
+                && let Some(key) = task.key.filter(|_| random.percent(self.plan.reused))
+                && let Some(next) = self.submit(client, random, Some(key))
+            {
+                task = next;
             }
         }
     }
 
-    /// The id of a task that was accepted.
-    fn submit(&self, client: &mut Client, random: &mut Random) -> Option<String> {
+    /// Sees a task to its end; whether it was removed then.
+    fn look_after(&self, client: &mut Client, random: &mut Random, task: &Submitted) -> bool {
+        let Submitted { call, .. } = task;
+        if random.percent(self.plan.cancelled) && !self.cancel(client, random, call) {
+            return false;
+        }
+        if !self.see_end(client, random, call) {
+            return false;
+        }
+        for _ in 0..2 {
+            self.look(client, random, call);
+        }
+        let removes = !random.percent(self.plan.kept);
+        if removes {
+            self.remove(client, random, call);
+        }
+        removes
+    }
+
+    /// A task that was accepted, under a key that was used before if there is one.
+    fn submit(
+        &self,
+        client: &mut Client,
+        random: &mut Random,
+        used: Option<usize>,
+    ) -> Option<Submitted> {
         let command = if random.percent(self.plan.retried) { "again" } else { "once" };
-        let number = KEYS.fetch_add(1, Ordering::Relaxed);
-        let is_keyed = random.percent(self.plan.keyed);
-        let key = if is_keyed { format!("Idempotency-Key: k{number}\r\n") } else { String::new() };
-        let headers = format!("Prefer: respond-async\r\nTask-Deadline: 604800\r\n{key}");
+        let number = NUMBERS.fetch_add(1, Ordering::Relaxed);
+        let key = used.or_else(|| random.percent(self.plan.keyed).then_some(number));
+        let header = key.map(|key| format!("Idempotency-Key: k{key}\r\n")).unwrap_or_default();
+        let headers = format!("Prefer: respond-async\r\nTask-Deadline: 604800\r\n{header}");
         let body = format!(r#"{{"command":"{command}","params":[{number}]}}"#);
         loop {
             match client.ask(random.below(WORKERS), "POST", "/a", &headers, &body) {
                 Ok(reply) if reply.status == 202 => {
-                    self.ledger.accepted(&reply.task, command);
-                    return Some(reply.task);
+                    let call = call(&reply.task, number);
+                    self.ledger.accepted(&call, command);
+                    return Some(Submitted { call, key });
                 }
                 Ok(reply) => {
                     self.ledger.refused(reply.status);
-                    if !matches!(reply.status, 404 | 429 | 500 | 503 | 507) {
+                    if reply.status == 422 && used.is_some() {
+                        // A removal that was interrupted is undone by a power cut.
+                        let path = format!("/tasks/{}", reply.task);
+                        client.ask(random.below(WORKERS), "DELETE", &path, "", "").ok();
+                    } else if !matches!(reply.status, 404 | 429 | 500 | 503 | 507) {
                         self.ledger.violated(format!("a submit was answered with {reply:?}"));
                         return None;
                     }
@@ -136,23 +169,23 @@ impl<'a> Load<'a> {
                 }
                 Err(_) => {}
             }
-            if !is_keyed || self.gives_up() {
+            if key.is_none() || self.gives_up() {
                 return None;
             }
         }
     }
 
     /// Asks again and again until a task has ended; `false` if it never does.
-    pub fn see_end(&self, client: &mut Client, random: &mut Random, id: &str) -> bool {
+    pub fn see_end(&self, client: &mut Client, random: &mut Random, call: &str) -> bool {
         let start = Instant::now();
-        while !self.look(client, random, id) {
+        while !self.look(client, random, call) {
             let limit = if self.gives_up() { SOON } else { END };
             if limit < start.elapsed() {
                 return false;
             }
             // Not everybody waits for the end with a request.
             if random.percent(50) {
-                let (path, wait) = (format!("/tasks/{id}"), "Prefer: wait=2\r\n");
+                let (path, wait) = (path_of(call), "Prefer: wait=2\r\n");
                 client.ask(random.below(WORKERS), "GET", &path, wait, "").ok();
             } else {
                 pause(random.millis(1, 30));
@@ -162,19 +195,19 @@ impl<'a> Load<'a> {
     }
 
     /// Looks once at a task, at some worker; whether it has ended, or is known no more.
-    pub fn look(&self, client: &mut Client, random: &mut Random, id: &str) -> bool {
-        let path = format!("/tasks/{id}/result");
+    pub fn look(&self, client: &mut Client, random: &mut Random, call: &str) -> bool {
+        let path = format!("{}/result", path_of(call));
         let Ok(reply) = client.ask(random.below(WORKERS), "GET", &path, "", "") else {
             return false;
         };
         match (reply.status, reply.code().as_str()) {
-            (409, "TASK_NOT_ENDED") => self.ledger.told_that_it_goes_on(id),
+            (409, "TASK_NOT_ENDED") => self.ledger.told_that_it_goes_on(call),
             (404, "TASK_NOT_FOUND") => {
-                self.ledger.told_that_it_is_unknown(id);
+                self.ledger.told_that_it_is_unknown(call);
                 return true;
             }
-            _ if is_outcome(&reply, id) => {
-                self.ledger.told(id, &format!("{} {}", reply.status, reply.body));
+            _ if is_outcome(&reply, call) => {
+                self.ledger.told(call, &format!("{} {}", reply.status, reply.body));
                 return true;
             }
             _ => {}
@@ -183,23 +216,23 @@ impl<'a> Load<'a> {
     }
 
     /// Cancels a task; `false` if it is gone with that, or may be.
-    fn cancel(&self, client: &mut Client, random: &mut Random, id: &str) -> bool {
-        self.ledger.removes(id);
-        let path = format!("/tasks/{id}");
+    fn cancel(&self, client: &mut Client, random: &mut Random, call: &str) -> bool {
+        self.ledger.removes(call);
+        let path = path_of(call);
         let asked = client.ask(random.below(WORKERS), "DELETE", &path, "", "");
         let is_asked = asked.is_ok_and(|reply| reply.status == 202);
         if is_asked {
-            self.ledger.keeps(id);
+            self.ledger.keeps(call);
         }
         is_asked
     }
 
     /// Removes a task, or cancels it if it has not ended.
-    pub fn remove(&self, client: &mut Client, random: &mut Random, id: &str) {
+    pub fn remove(&self, client: &mut Client, random: &mut Random, call: &str) {
         let start = Instant::now();
         while start.elapsed() < END {
-            self.ledger.removes(id);
-            match client.ask(random.below(WORKERS), "DELETE", &format!("/tasks/{id}"), "", "") {
+            self.ledger.removes(call);
+            match client.ask(random.below(WORKERS), "DELETE", &path_of(call), "", "") {
                 Ok(Reply { status: 204 | 404, .. }) => return,
                 Ok(Reply { status: 202, .. }) | Err(_) => {}
                 Ok(reply) if 500 <= reply.status || reply.status == 429 => {}
@@ -210,7 +243,7 @@ impl<'a> Load<'a> {
             }
             pause(random.millis(5, 50));
         }
-        self.ledger.violated(format!("{id} cannot be removed"));
+        self.ledger.violated(format!("{call} cannot be removed"));
     }
 }
 
@@ -223,8 +256,16 @@ impl Drop for Done<'_> {
     }
 }
 
+/// Where the task of a call is.
+fn path_of(call: &str) -> String {
+    format!("/tasks/{}", call.split('#').next().unwrap())
+}
+
 /// Whether an answer tells the end of a task, and not that the worker cannot tell it now.
-fn is_outcome(reply: &Reply, id: &str) -> bool {
-    let codes = ["AGENT_CRASHED", "CANCELLED", "DEADLINE", "NOT_YET", "AGENT_STOPPED"];
-    reply.task == id && (reply.status == 200 || codes.contains(&reply.code().as_str()))
+fn is_outcome(reply: &Reply, call: &str) -> bool {
+    let codes =
+        ["AGENT_CRASHED", "AGENT_BAD_RESULT", "AGENT_STOPPED", "CANCELLED", "DEADLINE", "NOT_YET"];
+    call.starts_with(&reply.task)
+        && !reply.task.is_empty()
+        && (reply.status == 200 || codes.contains(&reply.code().as_str()))
 }

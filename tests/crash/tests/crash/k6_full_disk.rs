@@ -6,7 +6,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use ploinky_crash::{Chaos, Client, FileSystem, Host, Ledger, Load, Plan, pause};
+use ploinky_crash::{Chaos, Client, FileSystem, Host, Ledger, Load, Plan, call, pause};
 
 use crate::after;
 
@@ -82,8 +82,8 @@ fn k6_a_full_disk_loses_nothing_and_still_answers() {
             let kept = ledger.kept();
             for number in 0..20 {
                 // Who looks or cancels is served while nobody may submit.
-                let id = kept.get(number).cloned().unwrap_or_else(|| "0".repeat(32));
-                let path = format!("/tasks/{id}");
+                let id = kept.get(number).and_then(|call| call.split('#').next());
+                let path = format!("/tasks/{}", id.unwrap_or("00000000000000000000000000000000"));
                 let looked = client.ask_again(number % 4, "GET", &path, "", "");
                 assert!(matches!(looked.status, 200 | 404), "{looked:?}");
                 asked += 1;
@@ -91,7 +91,7 @@ fn k6_a_full_disk_loses_nothing_and_still_answers() {
                 let submitted =
                     client.ask_again(number % 4, "POST", "/a", "Prefer: respond-async\r\n", body);
                 match submitted.status {
-                    202 => ledger.accepted(&submitted.task, "once"),
+                    202 => ledger.accepted(&call(&submitted.task, 0), "once"),
                     503 | 507 => full += 1,
                     _ => panic!("{submitted:?}"),
                 }
