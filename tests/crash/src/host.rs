@@ -83,6 +83,13 @@ impl Role {
     pub fn each() -> impl Iterator<Item = Self> {
         (0..WORKERS).map(Self::Worker).chain([Self::Runner])
     }
+
+    fn index(self) -> usize {
+        match self {
+            Self::Worker(number) => number,
+            Self::Runner => WORKERS,
+        }
+    }
 }
 
 /// A host with one agent.
@@ -97,6 +104,8 @@ pub struct Host {
     /// Words before a process, such as `strace …`, for workers and for the runner.
     trace: Mutex<[String; 2]>,
     random: Mutex<Random>,
+    /// Panics in the logs so far.
+    panics: Mutex<[usize; WORKERS + 1]>,
 }
 
 impl Host {
@@ -119,6 +128,7 @@ impl Host {
             listeners: (0..WORKERS).map(listen).collect(),
             trace: Mutex::default(),
             random: Mutex::new(random),
+            panics: Mutex::default(),
             root,
         };
         host.furnish();
@@ -251,8 +261,17 @@ impl Host {
         Some(tracer)
     }
 
-    /// Starts a process anew that ended by itself.
+    /// Starts a process anew that ended by itself, or that panicked: as installed it would have ended.
     pub fn revive(&self, role: Role) -> Option<String> {
+        let log = std::fs::read(self.log(role)).unwrap_or_default();
+        let panics = String::from_utf8_lossy(&log).matches("panicked at").count();
+        let known = &mut self.panics.lock().unwrap()[role.index()];
+        let has_panicked = std::mem::replace(known, panics) < panics;
+        if has_panicked {
+            end(&mut self.process(role));
+            *self.process(role) = Some(self.spawn(role));
+            return Some("a panic".to_owned());
+        }
         let ended = self.ended(role)?;
         *self.process(role) = Some(self.spawn(role));
         Some(ended)
@@ -265,11 +284,7 @@ impl Host {
     }
 
     fn process(&self, role: Role) -> MutexGuard<'_, Option<Child>> {
-        let index = match role {
-            Role::Worker(number) => number,
-            Role::Runner => WORKERS,
-        };
-        self.processes[index].lock().unwrap()
+        self.processes[role.index()].lock().unwrap()
     }
 
     fn log(&self, role: Role) -> PathBuf {
