@@ -65,6 +65,18 @@ impl Routes {
         one.into_iter().chain(all).flat_map(Paths::targets).filter_map(Target::agent)
     }
 
+    /// Whether a task that is in no queue of [`Routes::agents_of`] may be in one that cannot be looked at now.
+    pub(crate) fn has_hidden(&self, domain: Option<&Domain>) -> bool {
+        let is_hidden = |target| matches!(target, &Target::Broken | &Target::Stopped(None));
+        match (domain, &self.domains) {
+            (_, None) => true,
+            (None, Some(_)) => self.targets().any(is_hidden),
+            (Some(domain), Some(_)) => {
+                self.paths(domain).is_some_and(|paths| paths.targets().any(is_hidden))
+            }
+        }
+    }
+
     /// Whether the admin allows that outcomes are posted to `url`.
     pub(crate) fn allows_callback(&self, url: &str) -> bool {
         self.settings.callback_origins.iter().any(|origin| origin.covers(url))

@@ -12,7 +12,7 @@ use axum::extract::{Request, State};
 use axum::response::Response;
 use http::request::Parts;
 use http::{HeaderMap, Method};
-use ploinky_contract::{TaskId, TaskState};
+use ploinky_contract::{Domain, TaskId, TaskState};
 
 pub(crate) use self::query::{QueryError, once, pairs, refused};
 use crate::edge::{Edge, has_large_body, reader};
@@ -132,22 +132,30 @@ impl Resource {
 }
 
 impl Asked<'_> {
+    /// The domain whose tasks may be seen; `None`: all.
+    fn domain(&self) -> Option<&Domain> {
+        (!self.caller.is_admin).then(|| self.head.domain())
+    }
+
     /// Agents whose tasks may be seen by way of this domain.
     fn agents(&self) -> Vec<Arc<Agent>> {
-        let domain = (!self.caller.is_admin).then(|| self.head.domain());
-        self.edge.routes().agents_of(domain).cloned().collect()
+        self.edge.routes().agents_of(self.domain()).cloned().collect()
     }
 
     /// The task, if it is there and the caller may see it.
     async fn find(&self, id: TaskId) -> Result<(Arc<Agent>, TaskStatus), Refusal> {
-        for agent in self.agents() {
+        // From one table: another one may hide what this one shows.
+        let routes = self.edge.routes();
+        for agent in routes.agents_of(self.domain()) {
             if let Some(status) = agent.queue().status(id).await?
                 && self.caller.may_see(&status.owner)
             {
-                return Ok((agent, status));
+                return Ok((Arc::clone(agent), status));
             }
         }
-        Err(Refusal::TaskNotFound)
+        // An accepted task is never denied because its queue cannot be opened.
+        let is_hidden = routes.has_hidden(self.domain());
+        Err(if is_hidden { Refusal::Broken } else { Refusal::TaskNotFound })
     }
 
     /// The task, once it has ended or the time to wait is over.

@@ -265,3 +265,18 @@ fn a_task_of_the_admin_is_the_admins() {
     let claimed = call_with("/a", "User: Admin\r\nCookie: authorizationToken=Admin\r\n", ECHO);
     assert_eq!(exchange(server.address, claimed).json()["data"][0], "InternetUser");
 }
+
+#[test]
+fn a_task_is_not_denied_while_its_queue_cannot_be_opened() {
+    let (host, directory) = Host::with_agent(30);
+    let id = accept(&host.start(), "", ECHO);
+    let (manifest, aside) = (directory.manifest(), directory.root().join("aside"));
+    std::fs::rename(&manifest, &aside).unwrap();
+    let server = host.start();
+    for method in ["GET", "DELETE"] {
+        let reply = ask(&server, method, &format!("/tasks/{id}"));
+        assert_eq!(reply.failure(), (503, "UNAVAILABLE".to_owned()), "{method}");
+    }
+    std::fs::rename(&aside, &manifest).unwrap();
+    eventually("the task is seen", || ask(&server, "GET", &format!("/tasks/{id}")).status == 200);
+}
