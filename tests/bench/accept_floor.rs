@@ -63,7 +63,10 @@ fn serve(directory: &OwnedFd, wishes: &Receiver<Wish>, threads: usize) {
         let group: Vec<Wish> = std::iter::once(first).chain(wishes.try_iter()).collect();
         let done = commit(directory, group.len(), threads, &next);
         for wish in group {
-            let told = done.as_ref().map(|()| ()).map_err(|e| io::Error::from(e.kind()));
+            let told = match &done {
+                Ok(()) => Ok(()),
+                Err(e) => Err(io::Error::from(e.kind())),
+            };
             // A client that is gone does not mind.
             wish.send(told).ok();
         }

@@ -1,8 +1,8 @@
-//! The same two questions asked of NATS JetStream: how many messages are accepted per second, and how long does
+//! The same two questions asked of NATS with its streams: how many messages are accepted per second, and how long does
 //! a round trip through a work queue take.
 //!
 //! `jetstream ADDRESS SECONDS CLIENTS accept|roundtrip` prints operations per second and the median in
-//! microseconds. It speaks the client protocol itself (docs.nats.io, "Client Protocol", "JetStream wire API"),
+//! microseconds. It speaks the client protocol itself (docs.nats.io, "Client Protocol" and the API of its streams),
 //! so that no library stands between: one connection and one thread per client, one message in flight each.
 //!
 //! `accept`: publish into a stream with file storage and work-queue retention, and wait for the stream's

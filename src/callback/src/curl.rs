@@ -64,9 +64,7 @@ fn config(url: &str, headers: &[(&str, String)], body: &str) -> String {
          user-agent = \"ploinky-callback/{}\"\nheader = \"Expect:\"\n",
         env!("CARGO_PKG_VERSION")
     );
-    for (name, value) in headers {
-        text.push_str(&format!("header = \"{name}: {value}\"\n"));
-    }
+    text.extend(headers.iter().map(|(name, value)| format!("header = \"{name}: {value}\"\n")));
     text
 }
 

@@ -144,11 +144,8 @@ fn a_full_disk_refuses_the_upload_whole() {
     let host = Host::new();
     let directory = host.directory("localhost", "/a");
     std::fs::create_dir_all(directory.tasks()).unwrap();
-    let tmpfs = mount("tmpfs", directory.tasks(), "tmpfs", MountFlags::empty(), Some(c"size=4m"));
-    if let Err(e) = tmpfs {
-        eprintln!("skipped: cannot mount a tmpfs here ({e})");
-        return;
-    }
+    // As root, like all of tests/check: a test that is left out would read as passed.
+    mount("tmpfs", directory.tasks(), "tmpfs", MountFlags::empty(), Some(c"size=4m")).unwrap();
     let _mounted = Mounted(directory.tasks());
     let directory = host.agent("localhost", "/a", 30);
     host.configure(&crate::host::config(&["/a"]));
