@@ -240,6 +240,14 @@ impl Host {
         std::fs::read_dir(format!("/proc/{pid}/fd")).map_or(0, Iterator::count)
     }
 
+    /// KiB of memory that a process has.
+    pub fn memory(&self, role: Role) -> usize {
+        let pid = self.process(role).as_ref().map_or(0, Child::id);
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap_or_default();
+        line.trim().trim_end_matches(" kB").parse().unwrap_or(0)
+    }
+
     /// How a process ended by itself, if it did.
     pub fn ended(&self, role: Role) -> Option<String> {
         let mut process = self.process(role);

@@ -41,5 +41,5 @@ pub use http::{Client, Reply};
 pub use ledger::{Figures, Ledger, call};
 pub use load::{Load, Plan};
 pub use process::{pause, within};
-pub use random::Random;
+pub use random::{Random, times};
 pub use shutdown::Cut;

@@ -49,6 +49,11 @@ impl Random {
     }
 }
 
+/// How many times longer than in a check of every change a test is to be: `PLOINKY_CRASH_TIMES`, or 1.
+pub fn times() -> usize {
+    std::env::var("PLOINKY_CRASH_TIMES").ok().and_then(|text| text.parse().ok()).unwrap_or(1)
+}
+
 impl Default for Random {
     fn default() -> Self {
         Self::new()

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ploinky_crash::{Chaos, FileSystem, Host, Ledger, Load, Plan};
+use ploinky_crash::{Chaos, FileSystem, Host, Ledger, Load, Plan, times};
 
 use crate::after;
 
@@ -15,13 +15,13 @@ const NO_FSYNC: &str =
 fn cuts_and_kills(name: &str, kind: FileSystem, megabytes: u64) {
     let host = Host::start(kind, megabytes);
     let (ledger, mut chaos) = (Ledger::default(), Chaos::new(&host));
-    Load::new(&host, Plan::of(TASKS), &ledger).run(|load| {
+    Load::new(&host, Plan::of(TASKS * times()), &ledger).run(|load| {
         while load.goes_on() {
             chaos.kill();
             chaos.cut_after(Duration::from_secs(2));
         }
     });
-    while chaos.cuts < CUTS {
+    while chaos.cuts < CUTS * times() {
         chaos.cut();
     }
     after::holds(name, &host, &ledger, &chaos);

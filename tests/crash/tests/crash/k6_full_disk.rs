@@ -6,7 +6,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use ploinky_crash::{Chaos, Client, FileSystem, Host, Ledger, Load, Plan, call, pause};
+use ploinky_crash::{Chaos, Client, FileSystem, Host, Ledger, Load, Plan, call, pause, times};
 
 use crate::after;
 
@@ -74,7 +74,7 @@ fn k6_a_full_disk_loses_nothing_and_still_answers() {
     let mut random = host.random();
     let (mut asked, mut full, mut cancels) = (0, 0, BTreeMap::<u16, usize>::new());
     Load::new(&host, plan, &ledger).run(|load| {
-        for time in 0..TIMES {
+        for time in 0..TIMES * times() {
             let is_of_blocks = time % 2 == 0;
             let disk = host.disk().path();
             let slow: Vec<String> = (0..WAITING).filter_map(|_| submit_slow(&mut client)).collect();
@@ -112,8 +112,9 @@ fn k6_a_full_disk_loses_nothing_and_still_answers() {
         load.stop();
     });
     println!(
-        "crash: K6: filled {TIMES} times, refused {full} submits, answered {asked} questions meanwhile, \
-         cancels by status {cancels:?}"
+        "crash: K6: filled {} times, refused {full} submits, answered {asked} questions meanwhile, \
+         cancels by status {cancels:?}",
+        TIMES * times()
     );
     assert!(0 < full, "the disk was never full");
     after::holds("K6", &host, &ledger, &chaos);

@@ -3,7 +3,9 @@
 
 use std::time::{Duration, Instant};
 
-use ploinky_crash::{Chaos, Client, FileSystem, Host, Ledger, Load, Plan, Role, WORKERS, pause};
+use ploinky_crash::{
+    Chaos, Client, FileSystem, Host, Ledger, Load, Plan, Role, WORKERS, pause, times,
+};
 
 use crate::after;
 
@@ -13,7 +15,7 @@ fn k7_processes_that_stand_still_run_nothing_twice() {
     let (ledger, chaos) = (Ledger::default(), Chaos::new(&host));
     let mut random = host.random();
     let mut stops = 0;
-    Load::new(&host, Plan::of(4_000), &ledger).run(|load| {
+    Load::new(&host, Plan::of(4_000 * times()), &ledger).run(|load| {
         while load.goes_on() {
             let role = match random.below(2 * WORKERS) {
                 number if number < WORKERS => Role::Worker(number),
