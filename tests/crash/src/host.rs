@@ -50,7 +50,7 @@ while IFS= read -r line; do
     *) call=$id#0 ;;
     esac
     n=$((n + 1))
-    printf '%s %s %s\n' "$call" "$command" "$attempt" >>"$PLOINKY_CRASH_EFFECTS"
+    printf '%s %s %s\n' "$call" "$command" "$attempt" >>"$PLOINKY_CRASH_EFFECTS" || exit
     fails=no
     case $command$attempt$id in
     again1[0-7]* | again2[0-3]* | again3[0]*) fails=yes ;;
