@@ -107,6 +107,22 @@ pub struct TaskPage {
 }
 
 impl TaskState {
+    /// All of them, in the order in which a task may have them.
+    pub const ALL: [Self; 7] = [
+        Self::Queued,
+        Self::Running,
+        Self::Retrying,
+        Self::Done,
+        Self::Failed,
+        Self::Cancelled,
+        Self::Dead,
+    ];
+
+    /// The state that the word stands for.
+    pub fn from_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|state| state.as_str() == word)
+    }
+
     /// Whether nothing will change it any more.
     pub fn is_final(self) -> bool {
         match self {

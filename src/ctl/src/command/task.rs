@@ -14,7 +14,7 @@ mod watch;
 use std::path::Path;
 
 use clap::{Args, Subcommand};
-use ploinky_contract::{TaskId, TaskState};
+use ploinky_contract::TaskId;
 
 use crate::failure::{Failure, Stop};
 use crate::instance::Instances;
@@ -102,17 +102,6 @@ pub(crate) fn run(
         Command::Dead(command) => dead::run(command, &host, output),
     }
 }
-
-/// All states, in the order in which a task may have them.
-const STATES: [TaskState; 7] = [
-    TaskState::Queued,
-    TaskState::Running,
-    TaskState::Retrying,
-    TaskState::Done,
-    TaskState::Failed,
-    TaskState::Cancelled,
-    TaskState::Dead,
-];
 
 /// Prints the id of a new task, or its document.
 fn print_new(task: &ploinky_contract::TaskDocument, output: &mut Output<'_>) -> Result<(), Stop> {

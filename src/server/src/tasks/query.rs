@@ -9,16 +9,6 @@ use crate::task_queue::{Position, Wanted};
 
 /// Characters of a name or a value that a refusal repeats.
 const SHOWN_MAX_CHARS: usize = 100;
-/// All states, for the refusal of what is none.
-const STATES: [TaskState; 7] = [
-    TaskState::Queued,
-    TaskState::Running,
-    TaskState::Retrying,
-    TaskState::Done,
-    TaskState::Failed,
-    TaskState::Cancelled,
-    TaskState::Dead,
-];
 
 /// A parameter has a value that is not allowed.
 #[derive(Debug, Eq, PartialEq, thiserror::Error)]
@@ -52,25 +42,25 @@ pub(super) fn filter(query: Option<&str>) -> Result<Filter, QueryError> {
     let mut limit = None;
     for (name, value) in pairs(query) {
         let no = |rule: &str| refused(&name, &value, rule);
-        let is_first = match &*name {
-            "agent" => filter.agent.replace(value.clone().into_owned()).is_none(),
+        match &*name {
+            "agent" => once(&mut filter.agent, value.clone().into_owned(), &name, &value)?,
             "state" => {
-                let state = state(&value).ok_or_else(|| no(&state_rule()))?;
-                filter.wanted.state.replace(state).is_none()
+                let state = TaskState::from_word(&value).ok_or_else(|| no(&state_rule()))?;
+                once(&mut filter.wanted.state, state, &name, &value)?;
             }
             "command" => {
                 let command: CommandName =
                     value.parse().map_err(|_shape| no("is no command name"))?;
-                filter.wanted.command.replace(command).is_none()
+                once(&mut filter.wanted.command, command, &name, &value)?;
             }
             "owner" => {
                 let owner: UserId = value.parse().map_err(|_shape| no("is no user id"))?;
-                filter.wanted.owner.replace(owner).is_none()
+                once(&mut filter.wanted.owner, owner, &name, &value)?;
             }
             "cursor" => {
                 let after = cursor(&value)
                     .ok_or_else(|| no("is no cursor; take `next` of the page before"))?;
-                filter.wanted.after.replace(after).is_none()
+                once(&mut filter.wanted.after, after, &name, &value)?;
             }
             "limit" => {
                 let number = value
@@ -78,14 +68,11 @@ pub(super) fn filter(query: Option<&str>) -> Result<Filter, QueryError> {
                     .ok()
                     .filter(|number| (1..=TASKS_PAGE_MAX).contains(number))
                     .ok_or_else(|| no(&format!("is no number from 1 to {TASKS_PAGE_MAX}")))?;
-                limit.replace(number).is_none()
+                once(&mut limit, number, &name, &value)?;
             }
             _ => {
                 return Err(no("the parameters are agent, state, command, owner, limit, cursor"));
             }
-        };
-        if !is_first {
-            return Err(no("the parameter must be there once"));
         }
     }
     filter.wanted.limit = limit.unwrap_or(TASKS_PAGE_DEFAULT);
@@ -131,12 +118,8 @@ fn cursor(text: &str) -> Option<Position> {
     (cursor_of(position) == text).then_some(position)
 }
 
-fn state(text: &str) -> Option<TaskState> {
-    STATES.into_iter().find(|state| state.as_str() == text)
-}
-
 fn state_rule() -> String {
-    format!("is none of {}", STATES.map(TaskState::as_str).join(", "))
+    format!("is none of {}", TaskState::ALL.map(TaskState::as_str).join(", "))
 }
 
 /// The parameters of a URL, decoded.

@@ -4,7 +4,7 @@ use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use ploinky_contract::{CommandName, TaskDocument, TaskState, UserId};
 
-use super::{Host, STATES};
+use super::Host;
 use crate::failure::Stop;
 use crate::instance::Filter;
 use crate::output::Output;
@@ -28,7 +28,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "DOMAIN/PATH")]
     agent: Option<Place>,
     /// In one state
-    #[arg(long, value_parser = PossibleValuesParser::new(STATES.map(TaskState::as_str)).map(state))]
+    #[arg(long, value_parser = PossibleValuesParser::new(TaskState::ALL.map(TaskState::as_str)).map(state))]
     state: Option<TaskState>,
     /// Of one command
     #[arg(long)]
@@ -49,7 +49,7 @@ pub(crate) struct Arguments {
 
 #[expect(clippy::needless_pass_by_value, reason = "clap hands it over")]
 fn state(word: String) -> TaskState {
-    STATES.into_iter().find(|state| state.as_str() == word).unwrap_or(TaskState::Queued)
+    TaskState::from_word(&word).unwrap_or(TaskState::Queued)
 }
 
 /// Prints tasks, a line each.
