@@ -1,10 +1,7 @@
 //! What is posted: the payload of the Standard Webhooks specification around the document of a task.
 
-use std::time::{Duration, UNIX_EPOCH};
-
-use humantime::format_rfc3339_millis;
-use ploinky_contract::{ErrorDocument, FileDocument, TaskDocument};
-use ploinky_queue::{Callback, Inspected, Outcome, TaskError};
+use ploinky_contract::TaskDocument;
+use ploinky_queue::{Callback, Inspected, Outcome};
 use serde::Serialize;
 
 #[derive(Serialize)]
@@ -33,9 +30,9 @@ fn document(callback: &Callback, inspected: Inspected, outcome: Outcome) -> Task
         command: head.command,
         owner: head.owner,
         state,
-        submitted_at: time(submitted_ms),
-        started_at: started_ms.map(time),
-        ended_at: ended_ms.map(time),
+        submitted_at: TaskDocument::time(submitted_ms),
+        started_at: started_ms.map(TaskDocument::time),
+        ended_at: ended_ms.map(TaskDocument::time),
         attempt: u16::try_from(attempt).unwrap_or(u16::MAX),
         attempts: head.terms.attempts.max(1),
         urgency: head.terms.urgency,
@@ -44,25 +41,6 @@ fn document(callback: &Callback, inspected: Inspected, outcome: Outcome) -> Task
         file: None,
         error: None,
     };
-    match outcome {
-        Outcome::Done(value) => document.data = Some(value),
-        Outcome::File(file) => {
-            document.file = Some(FileDocument {
-                location: format!("/tasks/{}/file", document.id),
-                name: file.name().to_owned(),
-                media_type: file.media_type().to_owned(),
-                size: file.size(),
-            });
-        }
-        Outcome::Failed(TaskError { message, code, details }) => {
-            document.error = Some(ErrorDocument { message, code, details });
-        }
-    }
+    outcome.describe(&mut document);
     document
-}
-
-fn time(ms: u64) -> String {
-    // Far beyond what the format can show a record was tampered with.
-    let ms = ms.min(253_402_300_799_000);
-    format_rfc3339_millis(UNIX_EPOCH + Duration::from_millis(ms)).to_string()
 }

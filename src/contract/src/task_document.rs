@@ -1,5 +1,7 @@
 //! What `GET /tasks/<id>` says of a task, and what `ploinkyctl task` reads.
 
+use std::time::{Duration, UNIX_EPOCH};
+
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -142,5 +144,27 @@ impl TaskState {
             Self::Cancelled => "cancelled",
             Self::Dead => "dead",
         }
+    }
+}
+
+impl TaskDocument {
+    /// A time as a document has it. `ms`: milliseconds since 1970; what comes after the year 9999, the last one
+    /// that can be written, is shown as its end.
+    pub fn time(ms: u64) -> String {
+        const LAST_MS: u64 = 253_402_300_799_999;
+        let time = UNIX_EPOCH.checked_add(Duration::from_millis(ms.min(LAST_MS)));
+        humantime::format_rfc3339_millis(time.unwrap_or(UNIX_EPOCH)).to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_written_for_people() {
+        assert_eq!(TaskDocument::time(0), "1970-01-01T00:00:00.000Z");
+        assert_eq!(TaskDocument::time(1_700_000_000_123), "2023-11-14T22:13:20.123Z");
+        assert_eq!(TaskDocument::time(u64::MAX), "9999-12-31T23:59:59.999Z");
     }
 }

@@ -5,8 +5,8 @@ mod task_error;
 
 use std::borrow::Cow;
 
-use ploinky_contract::TaskId;
 use ploinky_contract::limits::RESULT_MAX_BYTES;
+use ploinky_contract::{ErrorDocument, FileDocument, TaskDocument, TaskId};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -88,6 +88,22 @@ impl Outcome {
         bytes.extend_from_slice(response.as_bytes());
         bytes.push(b'}');
         bytes
+    }
+
+    /// Puts it into the document of its task.
+    pub fn describe(self, document: &mut TaskDocument) {
+        match self {
+            Self::Done(value) => document.data = Some(value),
+            Self::File(file) => {
+                document.file = Some(FileDocument {
+                    location: format!("/tasks/{}/file", document.id),
+                    name: file.name().to_owned(),
+                    media_type: file.media_type().to_owned(),
+                    size: file.size(),
+                });
+            }
+            Self::Failed(error) => document.error = Some(ErrorDocument::from(error)),
+        }
     }
 
     /// The outcome in the bytes of a record of any kind. Fields that this version does not know are ignored.

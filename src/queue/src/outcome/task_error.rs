@@ -1,6 +1,6 @@
 //! Why a task has no value.
 
-use ploinky_contract::TaskId;
+use ploinky_contract::{ErrorDocument, TaskId};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
@@ -60,5 +60,11 @@ impl TaskError {
             bytes.clear();
         }
         bytes
+    }
+}
+
+impl From<TaskError> for ErrorDocument {
+    fn from(TaskError { message, code, details }: TaskError) -> Self {
+        Self { message, code, details }
     }
 }

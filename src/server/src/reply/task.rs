@@ -1,17 +1,17 @@
 //! Tasks as documents.
 
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::response::Response;
 use bytes::Bytes;
 use http::{HeaderName, StatusCode, header};
-use ploinky_contract::{ErrorDocument, FileDocument, TaskDocument, TaskId, TaskPage, TaskState};
+use ploinky_contract::{ErrorDocument, TaskDocument, TaskId, TaskPage, TaskState};
 use ploinky_queue::code;
 use serde::Serialize;
 
 use super::{Large, json, put, put_task_id, status_of_code};
-use crate::task_queue::{Held, Outcome, TaskError, TaskStatus};
+use crate::task_queue::{Held, Outcome, TaskStatus};
 
 const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
 
@@ -140,60 +140,24 @@ fn document(agent: &str, status: TaskStatus, outcome: Option<Outcome>) -> TaskDo
         command,
         owner,
         state,
-        submitted_at: rfc3339(submitted_ms),
-        started_at: started_ms.map(rfc3339),
-        ended_at: ended_ms.map(rfc3339),
+        submitted_at: TaskDocument::time(submitted_ms),
+        started_at: started_ms.map(TaskDocument::time),
+        ended_at: ended_ms.map(TaskDocument::time),
         attempt,
         attempts,
         urgency,
         progress,
         data: None,
         file: None,
-        error: error.map(said),
+        error: error.map(ErrorDocument::from),
     };
-    match outcome {
-        Some(Outcome::Done(value)) => document.data = Some(value),
-        Some(Outcome::File(file)) => {
-            document.file = Some(FileDocument {
-                location: format!("/tasks/{id}/file"),
-                name: file.name().to_owned(),
-                media_type: file.media_type().to_owned(),
-                size: file.size(),
-            });
-        }
-        Some(Outcome::Failed(error)) => document.error = Some(said(error)),
-        None => {}
+    if let Some(outcome) = outcome {
+        outcome.describe(&mut document);
     }
     document
-}
-
-fn said(error: TaskError) -> ErrorDocument {
-    let TaskError { message, code, details } = error;
-    ErrorDocument { message, code, details }
-}
-
-/// For people: RFC 3339 in UTC, to the millisecond. A time that no calendar has, which only a stranger's file
-/// can have, is shown as its start.
-fn rfc3339(ms: u64) -> String {
-    // The year 9999 is the last one that can be written.
-    const LAST_MS: u64 = 253_402_300_799_999;
-    let time = UNIX_EPOCH.checked_add(Duration::from_millis(ms.min(LAST_MS)));
-    humantime::format_rfc3339_millis(time.unwrap_or(UNIX_EPOCH)).to_string()
 }
 
 /// Strings, numbers and checked JSON cannot fail to serialise.
 fn bytes_of(document: &impl Serialize) -> Vec<u8> {
     serde_json::to_vec(document).unwrap_or_default()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn times_are_written_for_people() {
-        assert_eq!(rfc3339(0), "1970-01-01T00:00:00.000Z");
-        assert_eq!(rfc3339(1_700_000_000_123), "2023-11-14T22:13:20.123Z");
-        assert_eq!(rfc3339(u64::MAX), "9999-12-31T23:59:59.999Z");
-    }
 }
