@@ -19,6 +19,7 @@ mod manifest;
 pub mod paths;
 mod task_document;
 mod task_id;
+mod task_key;
 mod user_id;
 
 pub use agent_id::{AgentId, InvalidAgentId};
@@ -38,6 +39,7 @@ pub use manifest::{
 };
 pub use task_document::{ErrorDocument, FileDocument, TaskDocument, TaskPage, TaskState};
 pub use task_id::{InvalidTaskId, TaskId};
+pub use task_key::{TASK_KEY_DIGITS, is_task_key};
 pub use user_id::{InvalidUserId, UserId};
 
 /// Implements the traits of a newtype over a `String` whose only maker is its `FromStr`.

@@ -9,12 +9,12 @@ use std::sync::OnceLock;
 
 use hmac::{Hmac, Mac as _};
 use ploinky_contract::paths::StateDir;
-use ploinky_contract::{AgentId, TaskId, UserId};
+use ploinky_contract::{AgentId, TASK_KEY_DIGITS, TaskId, UserId, is_task_key};
 use ploinky_queue::CallbackSecret;
 use sha2::{Digest as _, Sha256};
 
-/// Digits of the file.
-const DIGITS: usize = 64;
+/// Digits of a SHA-256.
+const DIGEST_DIGITS: usize = 64;
 /// Sets these ids apart from all else that is made with the secret.
 const PURPOSE: &[u8] = b"task\0";
 
@@ -28,7 +28,7 @@ pub(crate) struct TaskKey {
 struct Secret {
     /// As the file has it.
     text: String,
-    bytes: [u8; DIGITS / 2],
+    bytes: [u8; TASK_KEY_DIGITS / 2],
 }
 
 impl std::fmt::Debug for Secret {
@@ -97,7 +97,7 @@ pub(crate) fn digest<'a>(
         hash.update(b"\0\0");
         hash.update(files);
     }
-    hash.finalize().iter().fold(String::with_capacity(DIGITS), |mut digits, byte| {
+    hash.finalize().iter().fold(String::with_capacity(DIGEST_DIGITS), |mut digits, byte| {
         // Writing into memory does not fail.
         write!(digits, "{byte:02x}").ok();
         digits
@@ -106,18 +106,18 @@ pub(crate) fn digest<'a>(
 
 fn read(path: &Path) -> io::Result<Secret> {
     let mut text = String::new();
-    File::open(path)?.take(DIGITS as u64 + 2).read_to_string(&mut text)?;
+    File::open(path)?.take(TASK_KEY_DIGITS as u64 + 2).read_to_string(&mut text)?;
     secret(text.trim_end()).ok_or_else(|| {
-        io::Error::other(format!("{} is not {DIGITS} hexadecimal digits", path.display()))
+        io::Error::other(format!("{} is not {TASK_KEY_DIGITS} hexadecimal digits", path.display()))
     })
 }
 
 fn secret(text: &str) -> Option<Secret> {
     let digits = text.as_bytes();
-    if digits.len() != DIGITS || !digits.iter().all(u8::is_ascii_hexdigit) {
+    if !is_task_key(digits) {
         return None;
     }
-    let mut bytes = [0; DIGITS / 2];
+    let mut bytes = [0; TASK_KEY_DIGITS / 2];
     for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
         *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
     }

@@ -6,16 +6,17 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use ploinky_contract::{TASK_KEY_DIGITS, is_task_key};
 use rustix::fs::{Mode, OFlags};
 use rustix::rand::{GetRandomFlags, getrandom};
 
 use crate::accounts::Accounts;
 use crate::state_file;
 
-/// Bytes of randomness; as many as HMAC-SHA256 uses.
-const BYTES: usize = 32;
+/// Bytes of randomness.
+const BYTES: usize = TASK_KEY_DIGITS / 2;
 /// Bytes of the file: hexadecimal digits and a line feed.
-const FILE_BYTES: usize = 2 * BYTES + 1;
+const FILE_BYTES: usize = TASK_KEY_DIGITS + 1;
 /// root writes, the workers read as their group, others nothing.
 const MODE: u32 = 0o640;
 
@@ -45,7 +46,7 @@ pub(crate) fn ensure(path: &Path, accounts: Accounts) -> Result<(), TaskKeyError
     match state_file::read(path, FILE_BYTES) {
         Ok(Some(text)) if is_key(&text) => protect(path, accounts)
             .map_err(|source| TaskKeyError::Protect { path: path.to_owned(), source }),
-        Ok(Some(_)) => Err(broken(format!("does not hold {} hexadecimal digits", 2 * BYTES))),
+        Ok(Some(_)) => Err(broken(format!("does not hold {TASK_KEY_DIGITS} hexadecimal digits"))),
         Ok(None) => make(path, accounts)
             .map_err(|source| TaskKeyError::Make { path: path.to_owned(), source }),
         Err(error) => Err(broken(error.to_string())),
@@ -53,8 +54,7 @@ pub(crate) fn ensure(path: &Path, accounts: Accounts) -> Result<(), TaskKeyError
 }
 
 fn is_key(text: &[u8]) -> bool {
-    let digits = text.strip_suffix(b"\n").unwrap_or(text);
-    digits.len() == 2 * BYTES && digits.iter().all(u8::is_ascii_hexdigit)
+    is_task_key(text.strip_suffix(b"\n").unwrap_or(text))
 }
 
 fn make(path: &Path, accounts: Accounts) -> io::Result<()> {

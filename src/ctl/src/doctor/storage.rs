@@ -2,10 +2,10 @@
 
 use std::io;
 
-use ploinky_contract::Config;
 use ploinky_contract::limits::{
     CONFIG_MAX_BYTES, DEPLOYMENTS_MAX, FREE_SPACE_FLOOR_PERCENT, UID_RANGE_FIRST, UID_RANGE_SIZE,
 };
+use ploinky_contract::{Config, is_task_key};
 
 use super::{Said, fail, ok, text, warn};
 use crate::machine::Machine;
@@ -135,8 +135,7 @@ pub(super) fn task_key(machine: &dyn Machine) -> Said {
 
 /// 64 hexadecimal digits, with or without a line feed.
 fn is_key(text: &[u8]) -> bool {
-    let digits = text.strip_suffix(b"\n").unwrap_or(text);
-    digits.len() == 64 && digits.iter().all(u8::is_ascii_hexdigit)
+    is_task_key(text.strip_suffix(b"\n").unwrap_or(text))
 }
 
 #[cfg(test)]

@@ -5,18 +5,15 @@ use std::fmt;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, Mac as _};
-use ploinky_contract::AgentId;
+use ploinky_contract::{AgentId, TASK_KEY_DIGITS, is_task_key};
 use sha2::Sha256;
 
 /// Separates these secrets from everything else that is made from the same key.
 const PURPOSE: &[u8] = b"callback\0";
 
-/// Digits of `task.key`.
-const KEY_DIGITS: usize = 64;
-
 /// A text is no key.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-#[error("not a key: a key is {KEY_DIGITS} hexadecimal digits")]
+#[error("not a key: a key is {TASK_KEY_DIGITS} hexadecimal digits")]
 pub struct InvalidKey;
 
 /// The secret of one agent. It follows from the key of the host, so there is nothing to keep.
@@ -28,8 +25,7 @@ impl CallbackSecret {
     /// # Errors
     /// When the text is no key.
     pub fn of(key: &str, agent: &AgentId) -> Result<Self, InvalidKey> {
-        let is_key = key.len() == KEY_DIGITS && key.bytes().all(|b| b.is_ascii_hexdigit());
-        if !is_key {
+        if !is_task_key(key.as_bytes()) {
             return Err(InvalidKey);
         }
         Ok(Self(mac(key.as_bytes(), &[PURPOSE, agent.as_str().as_bytes()])))
