@@ -32,6 +32,22 @@ pub struct Waiting {
     pub attempts: u16,
 }
 
+impl Waiting {
+    /// A task whose request is no request: it comes last, and its claim ends it.
+    pub(crate) fn unreadable(id: TaskId) -> Self {
+        Self {
+            id,
+            order: u64::MAX,
+            urgency: URGENCY_DEFAULT,
+            what: None,
+            not_before_boot_ns: 0,
+            deadline_boot_ns: 0,
+            failed: 0,
+            attempts: 1,
+        }
+    }
+}
+
 impl Consumer {
     /// All tasks whose requests are there, whatever became of them.
     ///
@@ -89,18 +105,7 @@ impl Consumer {
         }
         let head = match read_head(&self.directories.requests, id) {
             Ok(Some((head, _about))) => head,
-            Err(BadResult::Record(_)) => {
-                return Ok(Some(Waiting {
-                    id,
-                    order: u64::MAX,
-                    urgency: URGENCY_DEFAULT,
-                    what: None,
-                    not_before_boot_ns: 0,
-                    deadline_boot_ns: 0,
-                    failed: 0,
-                    attempts: 1,
-                }));
-            }
+            Err(BadResult::Record(_)) => return Ok(Some(Waiting::unreadable(id))),
             Ok(None) | Err(_) => return Ok(None),
         };
         let note = if head.terms.is_retried() {

@@ -3,7 +3,6 @@
 use std::io;
 
 use ploinky_contract::TaskId;
-use ploinky_contract::limits::URGENCY_DEFAULT;
 
 use super::{SyncClaim, SyncConsumer};
 use crate::consumer::ids_in;
@@ -29,16 +28,7 @@ impl SyncConsumer {
     pub fn waiting_task(&self, id: TaskId) -> io::Result<Option<Waiting>> {
         let Some(bytes) = self.read(id)? else { return Ok(None) };
         let Ok(head) = TaskHead::decode(&bytes) else {
-            return Ok(Some(Waiting {
-                id,
-                order: u64::MAX,
-                urgency: URGENCY_DEFAULT,
-                what: None,
-                not_before_boot_ns: 0,
-                deadline_boot_ns: 0,
-                failed: 0,
-                attempts: 1,
-            }));
+            return Ok(Some(Waiting::unreadable(id)));
         };
         if head.id == id {
             self.looked().keep(RequestHead::of(&head, self.boot_id()), bytes);
