@@ -55,10 +55,10 @@ pub use files::StagedUpload;
 pub use janitor::{Janitor, Rules, Swept};
 pub use lock::{InstanceLock, instance_is_alive, runner_is_alive};
 pub use note::Note;
-pub use outcome::{FileResult, Outcome, RecordPlace, TaskError};
+pub use outcome::{FileResult, Outcome, TaskError};
 pub use outputs::OutputFile;
 pub use producer::{
-    Accepted, Backlog, Cancel, Cursor, Filter, Inspected, InvalidCursor, Page, Producer, Record,
+    Accepted, Backlog, Cancel, Cursor, Filter, Inspected, InvalidCursor, Page, Producer,
     SubmitError,
 };
 pub use publish::Recorded;

@@ -29,7 +29,7 @@ pub enum Outcome {
 
 /// Which of the two directories holds a record.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum RecordPlace {
+pub(crate) enum RecordPlace {
     /// `responses/`, where all outcomes are published.
     Responses,
     /// `errors/`, where programs of the first protocol put errors.

@@ -19,7 +19,7 @@ use rustix::fs::{Mode, fstatvfs};
 pub use self::backlog::Backlog;
 pub use self::cancel::Cancel;
 pub(crate) use self::clean::remove_result;
-pub use self::inspect::{Inspected, Record};
+pub use self::inspect::Inspected;
 use self::known::KnownDurable;
 pub use self::list::{Cursor, Filter, InvalidCursor, Page};
 pub(crate) use self::submit::is_no_space;

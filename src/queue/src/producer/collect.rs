@@ -9,6 +9,7 @@ use rustix::io::Errno;
 
 use super::{FILE_MODE, LOCK_MODE, Producer, remove_result};
 use crate::directories::{Directories, exists, unless_absent};
+use crate::outcome::RecordPlace;
 use crate::publish::{Recorded, publish_synced, replace};
 use crate::read_result::{BadResult, read_if};
 use crate::{Outcome, TaskError, code};
@@ -62,10 +63,10 @@ impl Producer {
         let trouble = |source| BadResult::Trouble { source };
         let outcome = match self.look(id, admit) {
             Ok(None) => return Ok(None),
-            Ok(Some((outcome, Place::Responses))) => outcome,
+            Ok(Some((outcome, RecordPlace::Responses))) => outcome,
             // A program of the first protocol wrote it. Copied to the one name that decides, it cannot be
             // contradicted any more.
-            Ok(Some((outcome, Place::Errors))) => {
+            Ok(Some((outcome, RecordPlace::Errors))) => {
                 self.known.forget(id);
                 match self.adopt(id, &outcome.encode(id)).map_err(trouble)? {
                     Some(first) => first,
@@ -87,12 +88,12 @@ impl Producer {
         &self,
         id: TaskId,
         admit: &mut dyn FnMut(usize) -> bool,
-    ) -> Result<Option<(Outcome, Place)>, BadResult> {
+    ) -> Result<Option<(Outcome, RecordPlace)>, BadResult> {
         let Directories { responses, errors, .. } = &self.directories;
         let (bytes, place) = match read_if(responses, id, RESULT_MAX_BYTES, admit)? {
-            Some(bytes) => (bytes, Place::Responses),
+            Some(bytes) => (bytes, RecordPlace::Responses),
             None => match read_if(errors, id, RESULT_MAX_BYTES, admit)? {
-                Some(bytes) => (bytes, Place::Errors),
+                Some(bytes) => (bytes, RecordPlace::Errors),
                 None => return Ok(None),
             },
         };
@@ -142,13 +143,6 @@ impl Producer {
         remove_result(errors, id)?;
         Ok(Outcome::Failed(error))
     }
-}
-
-/// Where a record was found.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Place {
-    Responses,
-    Errors,
 }
 
 fn remove_any(directory: &std::os::fd::OwnedFd, name: &str) -> io::Result<()> {

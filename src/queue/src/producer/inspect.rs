@@ -12,9 +12,9 @@ use super::Producer;
 use crate::directories::{Directories, exists};
 use crate::note::read_note;
 use crate::progress::read_progress;
-use crate::read_result::{BadResult, length_of, read, read_prefix};
+use crate::read_result::{BadResult, read, read_prefix};
 use crate::request::{TaskHead, read_head};
-use crate::{Outcome, RecordPlace, Request, TaskError, code};
+use crate::{Outcome, Request, TaskError, code};
 
 /// Bytes of a record that tell its kind if it was written by us.
 const KIND_BYTES: usize = 80;
@@ -38,17 +38,6 @@ pub struct Inspected {
     pub progress: Option<Box<RawValue>>,
     /// Why the last run failed, as long as the task has no outcome.
     pub last_error: Option<TaskError>,
-    /// The record of its end; [`Producer::collect_durable`] reads it.
-    pub record: Option<Record>,
-}
-
-/// A record that was not read.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Record {
-    /// Where it lies.
-    pub place: RecordPlace,
-    /// Its bytes.
-    pub size: u64,
 }
 
 /// What a record says without being read as a whole.
@@ -128,10 +117,9 @@ impl Producer {
             ended_ms: None,
             progress,
             last_error: None,
-            record: None,
             head,
         };
-        if let Some((record, kind, ended)) = ended {
+        if let Some((kind, ended)) = ended {
             let is_retried = inspected.head.terms.is_retried();
             inspected.state = match kind {
                 Kind::Value => TaskState::Done,
@@ -144,7 +132,6 @@ impl Producer {
                 inspected.attempt = failed + 1;
             }
             inspected.ended_ms = Some(mtime_ms(&ended));
-            inspected.record = Some(record);
             return Ok(Some(inspected));
         }
         // Its outcome goes after its request: it has none because it is being removed.
@@ -160,16 +147,12 @@ impl Producer {
         Ok(Some(inspected))
     }
 
-    fn find_record(&self, id: TaskId) -> Result<Option<(Record, Kind, Stat)>, BadResult> {
+    fn find_record(&self, id: TaskId) -> Result<Option<(Kind, Stat)>, BadResult> {
         let Directories { responses, errors, .. } = &self.directories;
-        for (place, directory) in
-            [(RecordPlace::Responses, responses), (RecordPlace::Errors, errors)]
-        {
-            let record = |size| Record { place, size };
+        for directory in [responses, errors] {
             match read_prefix(directory, id.as_str(), KIND_BYTES) {
                 Ok(None) => {}
                 Ok(Some((beginning, about))) => {
-                    let size = length_of(&about);
                     let kind = match kind_of(id, &beginning) {
                         Some(kind) => kind,
                         None => match read(directory, id, RESULT_MAX_BYTES) {
@@ -179,13 +162,13 @@ impl Producer {
                             Err(e) => return Err(e),
                         },
                     };
-                    return Ok(Some((record(size), kind, about)));
+                    return Ok(Some((kind, about)));
                 }
                 // What is no result ends the task as an error.
                 Err(e) if e.is_fault_of_agent() => {
                     let source = |source| BadResult::Trouble { source };
                     if let Some(about) = about(directory, id.as_str()).map_err(source)? {
-                        return Ok(Some((record(0), Kind::Error, about)));
+                        return Ok(Some((Kind::Error, about)));
                     }
                 }
                 Err(e) => return Err(e),

@@ -112,7 +112,6 @@ pub(super) fn status(inspected: Inspected) -> TaskStatus {
         ended_ms,
         progress,
         last_error,
-        record: _,
     } = inspected;
     let TaskHead { id, command, owner, terms, .. } = head;
     TaskStatus {
