@@ -22,7 +22,7 @@ pub(crate) use self::clean::remove_result;
 pub use self::inspect::Inspected;
 use self::known::KnownDurable;
 pub use self::list::{Cursor, Filter, InvalidCursor, Page};
-pub(crate) use self::submit::is_no_space;
+pub(crate) use self::submit::refused;
 pub use self::submit::{Accepted, SubmitError};
 use crate::directories::{Directories, OpenError};
 use crate::janitor::Janitor;

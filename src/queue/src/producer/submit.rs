@@ -205,14 +205,11 @@ fn encode(request: &Request) -> Result<Vec<u8>, SubmitError> {
     }
 }
 
-fn refused(id: TaskId, source: io::Error) -> SubmitError {
-    if is_no_space(&source) {
+/// Why a request could not be written, from what the kernel said.
+pub(crate) fn refused(id: TaskId, source: io::Error) -> SubmitError {
+    if matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) {
         SubmitError::NoSpace { id, source }
     } else {
         SubmitError::Publish { id, source }
     }
-}
-
-pub(crate) fn is_no_space(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }

@@ -16,7 +16,7 @@ use super::directories::SyncDirectories;
 use super::spares::Spares;
 use crate::directories::{Directories, exists, unless_absent};
 use crate::lock::runner_is_alive_in;
-use crate::producer::{FILE_MODE, is_no_space, remove_result};
+use crate::producer::{FILE_MODE, refused, remove_result};
 use crate::publish::{Recorded, publish_open};
 use crate::read_result::{BadResult, read_if};
 use crate::watch::ResultWatch;
@@ -107,8 +107,7 @@ impl SyncProducer {
                 Ok(())
             }
             Ok((Recorded::AlreadySo, _)) => Err(SubmitError::Exists { id }),
-            Err(source) if is_no_space(&source) => Err(SubmitError::NoSpace { id, source }),
-            Err(source) => Err(SubmitError::Publish { id, source }),
+            Err(source) => Err(refused(id, source)),
         }
     }
 
@@ -151,7 +150,7 @@ impl SyncProducer {
             admit(bytes)
         };
         let found = match read_if(&self.responses, id, RESULT_MAX_BYTES, &mut admit) {
-            Ok(Some(bytes)) => decode(id, &bytes).map(Some),
+            Ok(Some(bytes)) => Outcome::decode(id, &bytes).map(Some).map_err(BadResult::Record),
             Ok(None) => Ok(None),
             Err(e) => Err(e),
         };
@@ -318,11 +317,6 @@ fn own_responses(directories: &SyncDirectories, instance: u16) -> io::Result<Own
     }
     fchmod(&own, RESPONSES_MODE_WHOLE)?;
     Ok(own)
-}
-
-/// The outcome in a record of either kind.
-fn decode(id: TaskId, bytes: &[u8]) -> Result<Outcome, BadResult> {
-    Outcome::decode(id, bytes).map_err(BadResult::Record)
 }
 
 #[cfg(test)]
