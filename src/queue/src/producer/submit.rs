@@ -77,9 +77,16 @@ impl Producer {
     /// # Errors
     /// Nothing is visible then.
     pub fn submit(&self, request: &Request) -> Result<(), SubmitError> {
-        let id = request.id;
-        let bytes = encode(request)?;
-        match publish(&self.directories.requests, id, &bytes, FILE_MODE) {
+        self.submit_encoded(request.id, &request.encode())
+    }
+
+    /// The same with the bytes of [`Request::encode`].
+    ///
+    /// # Errors
+    /// Nothing is visible then.
+    pub fn submit_encoded(&self, id: TaskId, bytes: &[u8]) -> Result<(), SubmitError> {
+        check_length(id, bytes)?;
+        match publish(&self.directories.requests, id, bytes, FILE_MODE) {
             Ok(Recorded::Made) => Ok(()),
             Ok(Recorded::AlreadySo) => Err(SubmitError::Exists { id }),
             Err(source) => Err(refused(id, source)),
@@ -136,7 +143,8 @@ impl Producer {
 
     fn stage(&self, request: &Request) -> Result<Staged<'_>, SubmitError> {
         let id = request.id;
-        let bytes = encode(request)?;
+        let bytes = request.encode();
+        check_length(id, &bytes)?;
         let staged = Staged::write(&self.directories.requests, id, &bytes, FILE_MODE)
             .map_err(|source| refused(id, source))?;
         staged.begin_to_sync();
@@ -196,12 +204,11 @@ fn copy_of(error: &io::Error) -> io::Error {
     error.raw_os_error().map_or_else(|| io::Error::from(error.kind()), io::Error::from_raw_os_error)
 }
 
-fn encode(request: &Request) -> Result<Vec<u8>, SubmitError> {
-    let bytes = request.encode();
+fn check_length(id: TaskId, bytes: &[u8]) -> Result<(), SubmitError> {
     if bytes.is_empty() || REQUEST_FILE_MAX_BYTES < bytes.len() {
-        Err(SubmitError::TooLong { id: request.id, length: bytes.len() })
+        Err(SubmitError::TooLong { id, length: bytes.len() })
     } else {
-        Ok(bytes)
+        Ok(())
     }
 }
 

@@ -115,7 +115,7 @@ impl Lanes {
         bytes: &[u8],
     ) -> Result<(), SubmitError> {
         match self.at(lane) {
-            At::Disk(_) => self.disk.submit(request),
+            At::Disk(disk) => disk.submit_encoded(request.id, bytes),
             At::Memory(memory) => {
                 let submitted = memory.submit_encoded(request.id, bytes);
                 if submitted.is_err() {
