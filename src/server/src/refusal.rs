@@ -187,3 +187,18 @@ impl From<HeaderError> for Refusal {
         Self::Header(error)
     }
 }
+
+impl From<SubmitError> for Refusal {
+    fn from(error: SubmitError) -> Self {
+        match error {
+            SubmitError::NoSpace { .. } => Self::NoSpace,
+            SubmitError::Unknown { id, source } => {
+                Self::OutcomeUnknown { id, source: Box::new(source) }
+            }
+            SubmitError::Exists { .. }
+            | SubmitError::BeingRemoved { .. }
+            | SubmitError::TooLong { .. }
+            | SubmitError::Publish { .. } => Self::Submit(error),
+        }
+    }
+}

@@ -192,14 +192,7 @@ impl AgentQueue {
 
     fn refused(&self, id: TaskId, error: SubmitError) -> Refusal {
         self.waiters().forget(id);
-        match error {
-            SubmitError::NoSpace { .. } => Refusal::NoSpace,
-            SubmitError::Exists { .. }
-            | SubmitError::BeingRemoved { .. }
-            | SubmitError::TooLong { .. }
-            | SubmitError::Publish { .. }
-            | SubmitError::Unknown { .. } => Refusal::Submit(error),
-        }
+        error.into()
     }
 
     /// Ends a task whose request went away. Does nothing if it has ended.

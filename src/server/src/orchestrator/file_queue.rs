@@ -139,9 +139,9 @@ impl FileQueue {
                 if has_callback =>
             {
                 self.shared.callbacks.take_back(id);
-                Err(refused(error))
+                Err(error.into())
             }
-            Err(error) => Err(refused(error)),
+            Err(error) => Err(error.into()),
         }
     }
 
@@ -285,19 +285,6 @@ impl crate::task_queue::Ticket for Call {
     async fn wait(self) -> Result<Held, Refusal> {
         let Self(ticket) = self;
         ticket.wait().await
-    }
-}
-
-fn refused(error: SubmitError) -> Refusal {
-    match error {
-        SubmitError::NoSpace { .. } => Refusal::NoSpace,
-        SubmitError::Unknown { id, source } => {
-            Refusal::OutcomeUnknown { id, source: Box::new(source) }
-        }
-        SubmitError::Exists { .. }
-        | SubmitError::BeingRemoved { .. }
-        | SubmitError::TooLong { .. }
-        | SubmitError::Publish { .. } => Refusal::Submit(error),
     }
 }
 
