@@ -18,6 +18,9 @@ pub(crate) const READ: OFlags = OFlags::RDONLY
     .union(OFlags::NOCTTY)
     .union(OFlags::CLOEXEC);
 
+/// How often a name is looked at whose file lost it between opening and looking, as it was removed or replaced.
+const LOOKS: usize = 8;
+
 /// Why what stands at the name of a result is none.
 #[derive(Debug, thiserror::Error)]
 pub enum BadResult {
@@ -134,6 +137,16 @@ pub(crate) fn open_plain(
     directory: &OwnedFd,
     name: &str,
 ) -> Result<Option<(OwnedFd, Stat)>, BadResult> {
+    let mut opened = open_once(directory, name);
+    for _ in 1..LOOKS {
+        // Nobody's fault: it is gone, or another one stands there now.
+        let Err(BadResult::Links { links: 0 }) = opened else { break };
+        opened = open_once(directory, name);
+    }
+    opened
+}
+
+fn open_once(directory: &OwnedFd, name: &str) -> Result<Option<(OwnedFd, Stat)>, BadResult> {
     let file = match openat(directory, name, READ, Mode::empty()) {
         Ok(file) => file,
         Err(Errno::NOENT) => return Ok(None),
