@@ -65,7 +65,8 @@ pub struct TaskDocument {
     /// The result, if it is a file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub file: Option<FileDocument>,
-    /// Why there is no result; or, while it is [`TaskState::Retrying`], why the last run had none.
+    /// Why there is no result; or, while it is [`TaskState::Retrying`], why the last run had none. Of a task
+    /// that has ended, the details and the whole message are only in the document of a single task.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<ErrorDocument>,
 }

@@ -97,7 +97,7 @@ pub(crate) struct TaskStatus {
     pub(crate) urgency: u8,
     /// What the handler said last of its progress.
     pub(crate) progress: Option<Box<RawValue>>,
-    /// Why the last run had no result, if it is known without reading the outcome.
+    /// Why the last run had no result; of an outcome the code and the beginning of the message.
     pub(crate) error: Option<TaskError>,
 }
 

@@ -18,6 +18,8 @@ use crate::{Outcome, Request, TaskError, code};
 
 /// Bytes of a record that tell its kind if it was written by us.
 const KIND_BYTES: usize = 80;
+/// Characters of the message of an outcome that are told of a task in brief.
+const BRIEF_MAX_CHARS: usize = 200;
 
 /// What lies in the queue of a task.
 #[derive(Clone, Debug)]
@@ -36,15 +38,14 @@ pub struct Inspected {
     pub ended_ms: Option<u64>,
     /// What the handler said last of its progress.
     pub progress: Option<Box<RawValue>>,
-    /// Why the last run failed, as long as the task has no outcome.
+    /// Why the last run failed. Of an outcome that is its code and the beginning of its message.
     pub last_error: Option<TaskError>,
 }
 
 /// What a record says without being read as a whole.
 enum Kind {
     Value,
-    Cancelled,
-    Error,
+    Error(TaskError),
 }
 
 impl Producer {
@@ -121,11 +122,13 @@ impl Producer {
         };
         if let Some((kind, ended)) = ended {
             let is_retried = inspected.head.terms.is_retried();
-            inspected.state = match kind {
-                Kind::Value => TaskState::Done,
-                Kind::Cancelled => TaskState::Cancelled,
-                Kind::Error if is_retried => TaskState::Dead,
-                Kind::Error => TaskState::Failed,
+            (inspected.state, inspected.last_error) = match kind {
+                Kind::Value => (TaskState::Done, None),
+                Kind::Error(error) if error.code == code::CANCELLED => {
+                    (TaskState::Cancelled, Some(error))
+                }
+                Kind::Error(error) if is_retried => (TaskState::Dead, Some(error)),
+                Kind::Error(error) => (TaskState::Failed, Some(error)),
             };
             // The last run leaves no note. Who was cancelled may have been waiting for it.
             if inspected.state != TaskState::Cancelled {
@@ -158,7 +161,7 @@ impl Producer {
                         None => match read(directory, id, RESULT_MAX_BYTES) {
                             Ok(Some(bytes)) => kind_of_outcome(id, &bytes),
                             Ok(None) => continue,
-                            Err(e) if e.is_fault_of_agent() => Kind::Error,
+                            Err(e) if e.is_fault_of_agent() => Kind::Error(bad(&e)),
                             Err(e) => return Err(e),
                         },
                     };
@@ -168,7 +171,7 @@ impl Producer {
                 Err(e) if e.is_fault_of_agent() => {
                     let source = |source| BadResult::Trouble { source };
                     if let Some(about) = about(directory, id.as_str()).map_err(source)? {
-                        return Ok(Some((Kind::Error, about)));
+                        return Ok(Some((Kind::Error(bad(&e)), about)));
                     }
                 }
                 Err(e) => return Err(e),
@@ -188,9 +191,26 @@ fn kind_of(id: TaskId, beginning: &[u8]) -> Option<Kind> {
 fn kind_of_outcome(id: TaskId, bytes: &[u8]) -> Kind {
     match Outcome::decode(id, bytes) {
         Ok(Outcome::Done(_) | Outcome::File(_)) => Kind::Value,
-        Ok(Outcome::Failed(error)) if error.code == code::CANCELLED => Kind::Cancelled,
-        Ok(Outcome::Failed(_)) | Err(_) => Kind::Error,
+        Ok(Outcome::Failed(error)) => Kind::Error(brief(error)),
+        Err(e) => Kind::Error(bad(&BadResult::Record(e))),
     }
+}
+
+/// What an error record says, as far as many are held at once.
+fn brief(error: TaskError) -> TaskError {
+    let TaskError { mut message, code, details: _ } = error;
+    if let Some((end, _)) = message.char_indices().nth(BRIEF_MAX_CHARS) {
+        let last = message.get(..end).and_then(|kept| kept.char_indices().next_back());
+        message.truncate(last.map_or(0, |(at, _)| at));
+        message.push('…');
+        message.shrink_to_fit();
+    }
+    TaskError { message, code, details: None }
+}
+
+/// What a record becomes that is none.
+fn bad(why: &BadResult) -> TaskError {
+    brief(TaskError::new(code::AGENT_BAD_RESULT, ploinky_contract::chain(why)))
 }
 
 /// What is known of a name without opening it.

@@ -51,7 +51,9 @@ fn what_is_no_result_becomes_an_error_that_stays() {
             assert!(first.starts_with("AGENT_BAD_RESULT: "), "{first}");
             assert_eq!(queue.kept_outcome(task).unwrap(), first);
             assert!(matches!(queue.consumer.claim(task).unwrap(), Claimed::Not(NotClaimed::Taken)));
-            assert_eq!(queue.state(task), Some(TaskState::Dead));
+            let dead = queue.producer.inspect(task).unwrap().unwrap();
+            assert_eq!(dead.state, TaskState::Dead);
+            assert_eq!(dead.last_error.unwrap().code, "AGENT_BAD_RESULT");
             assert!(queue.producer.remove(task).unwrap());
             assert_eq!(queue.names("requests"), Vec::<String>::new());
         }

@@ -51,6 +51,7 @@ fn a_failed_run_is_followed_by_the_next_one_after_its_wait() {
     queue.consumer.fail(&claim, &failed()).unwrap();
     let dead = queue.producer.inspect(task).unwrap().unwrap();
     assert_eq!((dead.state, dead.attempt), (TaskState::Dead, 3));
+    assert_eq!(dead.last_error.unwrap().code, "HANDLER_FAILED");
     assert_eq!(queue.kept_outcome(task).as_deref(), Some("HANDLER_FAILED: exit 1"));
     assert!(queue.producer.remove(task).unwrap());
     queue.assert_empty();

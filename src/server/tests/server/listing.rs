@@ -4,7 +4,7 @@ use std::fs::File;
 use std::path::Path;
 use std::time::{Duration, UNIX_EPOCH};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::accepted::{accept, ask, ended};
 use crate::agent::Agent;
@@ -59,6 +59,37 @@ fn wrong_parameters_are_refused_by_name() {
     }
     let reply = exchange_as_admin(&server.admin, ask_text("GET", "/tasks?agent=localhost/b", ""));
     assert_eq!(reply.failure(), (404, "NOT_FOUND".to_owned()));
+}
+
+#[test]
+fn a_list_says_why_a_task_failed_in_brief() {
+    let (host, directory) = Host::with_agent(30);
+    let server = host.start();
+    let _agent = Agent::with_trick(&directory.tasks(), |tasks, id| {
+        let message = "ä".repeat(100_000);
+        let record = format!(
+            r#"{{"v":1,"id":"{id}","error":true,"message":"{message}","code":"LONG","details":{{"a":1}}}}"#
+        );
+        let staged = tasks.join("responses/.staged");
+        std::fs::write(&staged, record).unwrap();
+        std::fs::rename(staged, tasks.join("responses").join(id.as_str())).unwrap();
+    });
+    let long = accept(&server, "", r#"{"command":"hostile"}"#);
+    let failed = accept(&server, "", r#"{"command":"fail"}"#);
+    let done = accept(&server, "", r#"{"command":"echo"}"#);
+    for id in [&long, &failed, &done] {
+        ended(&server, id);
+    }
+    let all = page(&server.admin, "");
+    let error = |id: &str| {
+        let tasks = all["tasks"].as_array().unwrap();
+        tasks.iter().find(|task| task["id"] == id).unwrap().get("error").cloned()
+    };
+    assert_eq!(error(&done), None);
+    let brief = json!({"message":"the handler failed","code":"HANDLER_FAILED"});
+    assert_eq!(error(&failed), Some(brief));
+    let cut = "ä".repeat(199) + "…";
+    assert_eq!(error(&long), Some(json!({"message":cut,"code":"LONG"})));
 }
 
 #[test]
