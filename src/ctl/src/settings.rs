@@ -119,6 +119,16 @@ mod tests {
     }
 
     #[test]
+    fn the_manual_page_shows_every_setting() {
+        let page = include_str!("../man/tail.roff");
+        let shape = page.split(".SS \"config check\"\n.nf\n").nth(1).unwrap();
+        let shown: Value = serde_json::from_str(shape.split("\n.fi").next().unwrap()).unwrap();
+        let text = br#"{"domains":[],"deployments":[],"settings":{"metricsRetention":7}}"#;
+        let settings = Effective::new(&Config::parse(text).unwrap(), text);
+        assert_eq!(shown["settings"], serde_json::to_value(settings).unwrap());
+    }
+
+    #[test]
     fn a_list_is_shown_with_commas() {
         let text = br#"{"domains":[],"deployments":[],"settings":{"callbackOrigins":["https://a.org","http://b.org:81"]}}"#;
         let effective = Effective::new(&Config::parse(text).unwrap(), text);

@@ -134,6 +134,9 @@ pub(crate) enum Refusal {
     /// The task has no result yet.
     #[error("the task is {}; it has no result yet", .0.as_str())]
     TaskNotEnded(TaskState),
+    /// What has ended cannot be cancelled.
+    #[error("the task has ended: it is {}", .0.as_str())]
+    TaskEnded(TaskState),
     /// Only what failed is repeated.
     #[error("the task is {}; only one that failed or was cancelled can be run again", .0.as_str())]
     NotRepeatable(TaskState),

@@ -183,6 +183,7 @@ fn said(refusal: &Refusal) -> Said {
         Refusal::SessionNeeded => plain(StatusCode::UNAUTHORIZED, "SESSION_NEEDED"),
         Refusal::TaskNotFound => plain(StatusCode::NOT_FOUND, "TASK_NOT_FOUND"),
         Refusal::TaskNotEnded(_) => plain(StatusCode::CONFLICT, "TASK_NOT_ENDED"),
+        Refusal::TaskEnded(_) => plain(StatusCode::CONFLICT, "TASK_ENDED"),
         Refusal::NotRepeatable(_) | Refusal::HasFiles => {
             plain(StatusCode::CONFLICT, "TASK_NOT_REPEATABLE")
         }

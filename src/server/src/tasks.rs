@@ -40,6 +40,8 @@ enum Resource {
     Result(TaskId),
     /// The bytes of a result that is a file.
     File(TaskId),
+    /// The place to ask for its end.
+    Cancel(TaskId),
     /// The place to ask for one more run.
     Retry(TaskId),
     /// What the callbacks of an agent are signed with.
@@ -92,6 +94,7 @@ async fn respond(edge: &Edge, parts: &Parts, started: Instant) -> Result<Respons
         (Resource::One(id), _) => asked.show(id).await,
         (Resource::Result(id), _) => asked.result(id).await,
         (Resource::File(id), method) => asked.file(id, &parts.headers, method == Method::GET).await,
+        (Resource::Cancel(id), _) => asked.cancel(id).await,
         (Resource::Retry(id), _) => asked.repeat(id).await,
         (Resource::CallbackKey, _) => asked.callback_key(),
     }
@@ -117,6 +120,7 @@ impl Resource {
             None => Some(Self::One(id)),
             Some("result") => Some(Self::Result(id)),
             Some("file") => Some(Self::File(id)),
+            Some("cancel") => Some(Self::Cancel(id)),
             Some("retry") => Some(Self::Retry(id)),
             Some(_) => None,
         }
@@ -126,7 +130,7 @@ impl Resource {
         match self {
             Self::All | Self::One(_) => "GET, HEAD, DELETE",
             Self::Result(_) | Self::File(_) | Self::CallbackKey => "GET, HEAD",
-            Self::Retry(_) => "POST",
+            Self::Cancel(_) | Self::Retry(_) => "POST",
         }
     }
 }
@@ -229,11 +233,35 @@ impl Asked<'_> {
             agent.queue().remove(vec![id]).await?;
             return Ok(reply::removed(id));
         }
+        let status = self.ask_for_end(&agent, id).await?;
+        Ok(reply::ending(agent.place(), status))
+    }
+
+    /// Ends a task that goes on, and never takes the outcome of one that has ended.
+    async fn cancel(&self, id: TaskId) -> Result<Response, Refusal> {
+        query::nothing(self.query)?;
+        let (agent, mut status) = self.find(id).await?;
+        if !status.state.is_final() {
+            status = self.ask_for_end(&agent, id).await?;
+        }
+        match status.state {
+            TaskState::Queued | TaskState::Running | TaskState::Retrying => {
+                Ok(reply::ending(agent.place(), status))
+            }
+            // However often it is asked for.
+            TaskState::Cancelled => Ok(reply::task(agent.place(), status, None, None)),
+            TaskState::Done | TaskState::Failed | TaskState::Dead => {
+                Err(Refusal::TaskEnded(status.state))
+            }
+        }
+    }
+
+    /// Asks for the end of a task, and gives where it stands then: it may have come to another end meanwhile.
+    async fn ask_for_end(&self, agent: &Agent, id: TaskId) -> Result<TaskStatus, Refusal> {
         let whom = if self.caller.is_admin { "the admin" } else { "its owner" };
         let why = TaskError::new(ploinky_queue::code::CANCELLED, format!("{whom} ended the task"));
         agent.queue().cancel(id, why).await?;
-        let status = agent.queue().status(id).await?.ok_or(Refusal::TaskNotFound)?;
-        Ok(reply::ending(agent.place(), status))
+        agent.queue().status(id).await?.ok_or(Refusal::TaskNotFound)
     }
 
     /// Accepts a task that ended without a result once more.
@@ -303,6 +331,7 @@ mod tests {
             format!("/{id}/results"),
             format!("/{id}/result/"),
             format!("/{id}/retry/x"),
+            format!("/{id}/cancel/"),
             "/Admin".to_owned(),
             "/*".to_owned(),
             "/../requests".to_owned(),
@@ -317,6 +346,7 @@ mod tests {
         assert_eq!(path(&format!("/{id}")), Some(Resource::One(id)));
         assert_eq!(path(&format!("/{id}/result")), Some(Resource::Result(id)));
         assert_eq!(path(&format!("/{id}/file")), Some(Resource::File(id)));
+        assert_eq!(path(&format!("/{id}/cancel")), Some(Resource::Cancel(id)));
         assert_eq!(path(&format!("/{id}/retry")), Some(Resource::Retry(id)));
     }
 }

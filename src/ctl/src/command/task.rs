@@ -33,7 +33,8 @@ pub(crate) enum Command {
     Result(result::Arguments),
     /// End a task that has not ended
     #[command(after_long_help = "\
-A task that has ended is left as it is.
+A task that has ended keeps its outcome, also one that ends at this moment. To
+cancel one that is cancelled already is no error.
 
 Example:
   sudo ploinkyctl task cancel 0123456789abcdef0123456789abcdef")]

@@ -142,6 +142,9 @@ impl AskError {
                 "the id is unknown, or the task is removed already: an outcome is kept for \
                  `settings.taskRetention` seconds; `ploinkyctl task list` shows what there is",
             ),
+            Some("TASK_ENDED") => {
+                failure.hint(format!("`ploinkyctl task remove {task}` removes it"))
+            }
             Some("TASK_NOT_ENDED") => {
                 failure.hint(format!("`ploinkyctl task watch {task}` waits for its end"))
             }

@@ -17,6 +17,9 @@ const PAGE_MAX_BYTES: u64 = 64 << 20;
 /// Tasks that are asked for at once.
 const PAGE_TASKS: usize = 500;
 const _: () = assert!(PAGE_TASKS <= TASKS_PAGE_MAX);
+/// Pages without tasks that are passed over in a row: an instance that searches long for few tasks among many
+/// says after 2 s per agent how far it came.
+const EMPTY_PAGES_MAX: usize = 1000;
 
 /// A task that is to be accepted.
 pub(crate) struct Submission<'a> {
@@ -164,6 +167,13 @@ impl Instances {
         Ok(answer.reader())
     }
 
+    /// Cancels a task that has not ended; refused if it has.
+    pub(crate) fn cancel(&self, id: TaskId) -> Result<TaskDocument, AskError> {
+        let answer =
+            self.send("", |agent| agent.post(format!("http://localhost/tasks/{id}/cancel")))?;
+        document(&answer.document()?)
+    }
+
     /// Cancels a task that has not ended, removes one that has.
     pub(crate) fn delete(&self, id: TaskId) -> Result<Deleted, AskError> {
         let answer = self.ask(|agent| agent.delete(format!("http://localhost/tasks/{id}")))?;
@@ -206,22 +216,27 @@ impl Instances {
     ) -> Result<(Vec<TaskDocument>, bool), AskError> {
         let mut tasks: Vec<TaskDocument> = Vec::new();
         let mut cursor: Option<String> = None;
+        let mut empty_pages = 0;
         loop {
             let limit = (most - tasks.len()).min(PAGE_TASKS);
             let mut pairs = filter.pairs();
             pairs.push(("limit", limit.to_string()));
-            pairs.extend(cursor.take().map(|cursor| ("cursor", cursor)));
+            pairs.extend(cursor.clone().map(|cursor| ("cursor", cursor)));
             let answer =
                 self.ask(|agent| agent.get("http://localhost/tasks").query_pairs(pairs))?;
             let body = answer.bytes(PAGE_MAX_BYTES)?;
             let TaskPage { tasks: page, next } = parsed(&body)?;
-            let is_empty = page.is_empty();
+            empty_pages = if page.is_empty() { empty_pages + 1 } else { 0 };
             tasks.extend(page);
             tasks.truncate(most);
             match next {
                 Some(_) if tasks.len() == most => return Ok((tasks, true)),
-                Some(_) if is_empty => {
-                    let reason = "a page without tasks says that there are more".to_owned();
+                Some(next) if cursor.as_ref() == Some(&next) => {
+                    let reason = "a page says that the next one is itself".to_owned();
+                    return Err(AskError::Unreadable { reason });
+                }
+                Some(_) if EMPTY_PAGES_MAX <= empty_pages => {
+                    let reason = format!("{empty_pages} pages in a row were without tasks");
                     return Err(AskError::Unreadable { reason });
                 }
                 Some(next) => cursor = Some(next),

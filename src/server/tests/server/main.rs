@@ -5,6 +5,7 @@
 
 mod accepted;
 mod agent;
+mod cancelled;
 mod client;
 mod drain;
 mod files;

@@ -9,23 +9,18 @@ use crate::output::Output;
 
 /// Asks that a task ends.
 pub(super) fn cancel(id: TaskId, host: &Host<'_>, output: &mut Output<'_>) -> Result<(), Stop> {
-    let what = || format!("cannot cancel task {id}");
-    let task = find(id, &what(), host)?;
-    if task.state.is_final() {
-        let hint = format!("`ploinkyctl task remove {id}` removes it");
-        return Err(not_so(what(), &task, &hint).into());
+    let task = host
+        .instances
+        .cancel(id)
+        .map_err(|e| e.failure_of(format!("cannot cancel task {id}"), id))?;
+    if output.json {
+        return Ok(output.value(&task)?);
     }
-    match host.instances.delete(id).map_err(|e| e.failure_of(what(), id))? {
-        Deleted::Cancelled(task) if output.json => Ok(output.value(&task)?),
-        Deleted::Cancelled(task) if task.state.is_final() => {
-            Ok(output.out.line(&format!("task {id} is {}", task.state.as_str()))?)
-        }
-        Deleted::Cancelled(_) => Ok(output.out.line(&format!("task {id} was told to end"))?),
-        // It ended between the two questions.
-        Deleted::Removed => Err(Failure::refused(what())
-            .cause("it ended at this moment, and was removed with its outcome")
-            .into()),
-    }
+    Ok(output.out.line(&if task.state.is_final() {
+        format!("task {id} is {}", task.state.as_str())
+    } else {
+        format!("task {id} was told to end")
+    })?)
 }
 
 /// Removes what is left of a task.
