@@ -12,6 +12,8 @@
     reason = "test support: a failure must end the test and say where"
 )]
 
+mod answers;
+mod flow;
 mod host;
 mod http;
 mod load;
@@ -24,4 +26,5 @@ mod t05_lane;
 mod t06_survival;
 mod t07_libraries;
 mod t08_tasks;
+mod t09_overload;
 mod t99_removal;
