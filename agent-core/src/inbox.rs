@@ -172,7 +172,8 @@ impl Inbox {
             let count = state.fresh.len().min(LOOKS);
             let some: Vec<_> = state.fresh.drain(..count).collect();
             drop(state);
-            self.look(&some, lanes);
+            // This thread counts as idle, and needs no bell.
+            self.look(&some, lanes, 1);
             state = self.state();
         }
         let next = state.schedule.pop()?;
@@ -184,8 +185,8 @@ impl Inbox {
         Some((next, state.schedule.has_next()))
     }
 
-    /// Lets tasks wait in their order, after a look at each.
-    fn look(&self, tasks: &[(Lane, TaskId)], lanes: &Lanes) {
+    /// Lets tasks wait in their order, after a look at each. More than `awake` idle threads: one is asleep.
+    fn look(&self, tasks: &[(Lane, TaskId)], lanes: &Lanes, awake: usize) {
         let looks: Vec<_> =
             tasks.iter().map(|(lane, id)| (*lane, *id, lanes.look(*lane, *id))).collect();
         let mut is_timed = false;
@@ -209,7 +210,7 @@ impl Inbox {
         }
         let has_next = state.schedule.has_next();
         drop(state);
-        if has_next && 0 < self.idle.load(Ordering::SeqCst) {
+        if has_next && awake < self.idle.load(Ordering::SeqCst) {
             self.bell.ring();
         }
         if is_timed {
@@ -273,7 +274,7 @@ impl Inbox {
             if self.is_closed.load(Ordering::Acquire) {
                 break;
             }
-            self.look(some, lanes);
+            self.look(some, lanes, 0);
         }
         Ok(unknown.len())
     }

@@ -69,8 +69,11 @@ pub(crate) fn start(
     let program = Program::watch(child, words)?;
     match streams {
         (Some(stdin), Some(stdout), Some(stderr)) => {
-            let source = rustix::io::ioctl_fionbio(&stdin, true);
-            source.map_err(|e| StartError::Watch { program: name(words), source: e.into() })?;
+            // Our ends; the program's are blocking as ever.
+            for end in [stdin.as_fd(), stdout.as_fd()] {
+                rustix::io::ioctl_fionbio(end, true)
+                    .map_err(|e| StartError::Watch { program: name(words), source: e.into() })?;
+            }
             Ok((program, Streams { stdin, stdout, stderr }))
         }
         // The three were asked for as pipes.

@@ -1,16 +1,16 @@
 //! The agent's side of the lane: claim, complete or fail.
 
 use std::collections::BTreeMap;
-use std::io;
+use std::fs::File;
+use std::io::{self, Read as _};
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use ploinky_contract::limits::{RESULT_MAX_BYTES, WORKERS_MAX};
 use ploinky_contract::{CommandName, TaskId};
-use rustix::buffer::spare_capacity;
-use rustix::fs::{Mode, OFlags, fstat, openat};
-use rustix::io::Errno;
+use rustix::fs::{Mode, OFlags, openat};
+use rustix::io::{Errno, retry_on_intr};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -27,6 +27,11 @@ use crate::{
     Claimed, NotClaimed, OpenError, Outcome, RecordError, Recorded, Request, RunnerLock, TaskError,
     boottime_ns, code,
 };
+
+/// Bytes of a request that are read at once; nearly none has more.
+const READ_BYTES: usize = 4096;
+/// Bytes that are read of what follows.
+const REST_MAX_BYTES: u64 = (REQUEST_FILE_MAX_BYTES - READ_BYTES) as u64;
 
 /// The agent's handle of its lane. All methods take `&self`; threads may share it.
 #[derive(Debug)]
@@ -258,15 +263,12 @@ impl SyncConsumer {
             Err(Errno::NOENT) => return Ok(None),
             Err(e) => return Err(e.into()),
         };
-        // The directory is the server's: what it makes appears whole and is as long as it says.
-        let size = usize::try_from(fstat(&file)?.st_size).unwrap_or(usize::MAX);
-        let mut bytes = Vec::with_capacity(size.min(REQUEST_FILE_MAX_BYTES));
-        while bytes.len() < bytes.capacity() {
-            match rustix::io::read(&file, spare_capacity(&mut bytes)) {
-                Ok(0) => break,
-                Ok(_) | Err(Errno::INTR) => {}
-                Err(e) => return Err(e.into()),
-            }
+        // The directory is the server's: what it makes appears whole, and what is not read whole at once is long.
+        let mut start = [0; READ_BYTES];
+        let read = retry_on_intr(|| rustix::io::read(&file, &mut start))?;
+        let mut bytes = start.get(..read).unwrap_or_default().to_vec();
+        if read == READ_BYTES {
+            File::from(file).take(REST_MAX_BYTES).read_to_end(&mut bytes)?;
         }
         Ok(Some(bytes))
     }
