@@ -62,6 +62,24 @@ pub struct AgentStatus {
     pub uid_first: Option<u32>,
     /// Names of the commands.
     pub commands: Option<Vec<String>>,
+    /// The same with the rules under which they run.
+    pub command_terms: Option<Vec<CommandTerms>>,
+}
+
+/// A command, and what the manifest says of its runs, be it for the command or for the agent.
+#[derive(Clone, Debug, Default, DeserializeDict, PartialEq, SerializeDict, Type)]
+#[zbus(signature = "a{sv}")]
+pub struct CommandTerms {
+    /// Its name.
+    pub name: String,
+    /// Time that one run has, milliseconds.
+    pub timeout_ms: u64,
+    /// Runs at most of a task that was accepted with 202; absent if it is not run again.
+    pub attempts: Option<u16>,
+    /// Longest wait before the second run, milliseconds.
+    pub backoff_ms: Option<u64>,
+    /// Longest wait before any run, milliseconds.
+    pub max_backoff_ms: Option<u64>,
 }
 
 /// One run of the health command.

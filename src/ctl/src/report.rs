@@ -2,7 +2,9 @@
 //!
 //! Every key is always there; what is not known is `null`.
 
-use ploinky_control::{AgentStatus, HealthCheck, HostStatus};
+use std::time::Duration;
+
+use ploinky_control::{AgentStatus, CommandTerms, HealthCheck, HostStatus};
 use serde::Serialize;
 
 use crate::output::Tone;
@@ -115,6 +117,24 @@ pub(crate) struct AgentReport {
     pids: Option<u64>,
     uid_first: Option<u32>,
     commands: Option<Vec<String>>,
+    command_terms: Option<Vec<TermsReport>>,
+}
+
+/// A command and the rules under which it runs, in the words and units of the manifest.
+#[derive(Debug, Serialize)]
+struct TermsReport {
+    name: String,
+    timeout: f64,
+    retry: Option<RetryReport>,
+}
+
+/// How a task that failed is run again.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct RetryReport {
+    attempts: u16,
+    backoff: f64,
+    max_backoff: f64,
 }
 
 /// One run of a health command.
@@ -158,6 +178,7 @@ impl From<AgentStatus> for AgentReport {
             pids,
             uid_first,
             commands,
+            command_terms,
         } = agent;
         Self {
             id,
@@ -189,7 +210,22 @@ impl From<AgentStatus> for AgentReport {
             pids,
             uid_first,
             commands,
+            command_terms: command_terms
+                .map(|terms| terms.into_iter().map(TermsReport::from).collect()),
         }
+    }
+}
+
+impl From<CommandTerms> for TermsReport {
+    fn from(terms: CommandTerms) -> Self {
+        let CommandTerms { name, timeout_ms, attempts, backoff_ms, max_backoff_ms } = terms;
+        let seconds = |ms| Duration::from_millis(ms).as_secs_f64();
+        let retry = attempts.map(|attempts| RetryReport {
+            attempts,
+            backoff: seconds(backoff_ms.unwrap_or(0)),
+            max_backoff: seconds(max_backoff_ms.unwrap_or(0)),
+        });
+        Self { name, timeout: seconds(timeout_ms), retry }
     }
 }
 

@@ -5,7 +5,7 @@ use std::io::Write;
 use std::path::Path;
 
 use ploinky_contract::paths::{RuntimeDir, StateDir};
-use ploinky_control::{AgentStatus, ControlError, HealthCheck, HostStatus};
+use ploinky_control::{AgentStatus, CommandTerms, ControlError, HealthCheck, HostStatus};
 
 use crate::machine::Paths;
 use crate::machine::fake::{Fake, Mood};
@@ -100,6 +100,16 @@ fn three_agents() -> HostStatus {
         pids: Some(3),
         uid_first: Some(1 << 30),
         commands: Some(vec!["say".into(), "file.cat".into()]),
+        command_terms: Some(vec![
+            CommandTerms { name: "say".into(), timeout_ms: 30_000, ..CommandTerms::default() },
+            CommandTerms {
+                name: "file.cat".into(),
+                timeout_ms: 3_600_000,
+                attempts: Some(3),
+                backoff_ms: Some(1_500),
+                max_backoff_ms: Some(300_000),
+            },
+        ]),
         release: Some("9a1c".into()),
         ..agent("localhost", "/echo", "echo")
     };

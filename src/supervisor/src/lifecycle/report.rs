@@ -5,11 +5,12 @@
 //! cgroup twice per question and know nothing more.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::future::{BoxFuture, FutureExt as _, join};
 use futures_util::stream::{self, StreamExt as _};
-use ploinky_contract::{Config, Deployment, Manifest, Service};
-use ploinky_control::{AgentStatus, HostStatus};
+use ploinky_contract::{Command, CommandName, Config, Container, Deployment, Manifest, Service};
+use ploinky_control::{AgentStatus, CommandTerms, HostStatus};
 use tokio::sync::watch;
 
 use super::{Host, LifecycleError, Place, Snapshot, runs};
@@ -127,6 +128,7 @@ impl Reporter {
                 if in_full {
                     status.commands =
                         Some(container.commands.keys().map(ToString::to_string).collect());
+                    status.command_terms = Some(terms(&container));
                 }
             }
             Ok(Some(Manifest { service: Service::Static { .. }, .. })) => return status,
@@ -155,6 +157,22 @@ impl Reporter {
         status.container = Some(container);
         status
     }
+}
+
+/// The rules of each command as they hold, whether it or the agent has them.
+fn terms(container: &Container) -> Vec<CommandTerms> {
+    let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+    let terms = |(name, command): (&CommandName, &Command)| {
+        let retry = container.retry_of(command);
+        CommandTerms {
+            name: name.to_string(),
+            timeout_ms: ms(container.timeout_of(command)),
+            attempts: retry.map(|retry| retry.attempts),
+            backoff_ms: retry.map(|retry| ms(retry.backoff)),
+            max_backoff_ms: retry.map(|retry| ms(retry.backoff_max)),
+        }
+    };
+    container.commands.iter().map(terms).collect()
 }
 
 fn fill_unit(status: &mut AgentStatus, state: UnitState, should_run: bool) {

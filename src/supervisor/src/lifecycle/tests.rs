@@ -9,6 +9,7 @@ use std::time::Duration;
 use ploinky_contract::limits::UID_RANGE_FIRST;
 use ploinky_contract::paths::RuntimeDir;
 use ploinky_contract::{AgentName, Config};
+use ploinky_control::CommandTerms;
 
 use super::handle::Order;
 use super::*;
@@ -124,7 +125,10 @@ fn at(path: &str) -> Place {
 }
 
 fn manifest(image: &str) -> String {
-    format!(r#"{{"name":"a","container":"{image}","commands":{{"v":"cat version"}}}}"#)
+    let own = r#"{"run":"cat","timeout":7,"retry":{"attempts":3,"backoff":0.5,"maxBackoff":9}}"#;
+    format!(
+        r#"{{"name":"a","container":"{image}","commands":{{"v":"cat version","w":{own}}},"timeout":90}}"#
+    )
 }
 
 fn archive(files: &[(&str, &str)]) -> Change {
@@ -850,7 +854,17 @@ async fn status_tells_what_is_wanted_and_what_is_so() {
     assert_eq!(status.active_state.as_deref(), Some("active"));
     assert_eq!(status.health.as_deref(), Some("healthy"));
     assert_eq!(status.uid_first, Some(UID_RANGE_FIRST));
-    assert_eq!(status.commands, Some(vec!["v".to_owned()]));
+    assert_eq!(status.commands, Some(vec!["v".to_owned(), "w".to_owned()]));
+    let of_agent =
+        CommandTerms { name: "v".to_owned(), timeout_ms: 90_000, ..CommandTerms::default() };
+    let own = CommandTerms {
+        name: "w".to_owned(),
+        timeout_ms: 7_000,
+        attempts: Some(3),
+        backoff_ms: Some(500),
+        max_backoff_ms: Some(9_000),
+    };
+    assert_eq!(status.command_terms, Some(vec![of_agent, own]));
     assert_eq!(status.problem, None);
     world.sim.fail(&format!("restart {UNIT}"));
     change(&mut supervisor, "/a", Change::Restart).await.unwrap_err();

@@ -1,8 +1,11 @@
 //! `ploinkyctl agent status`.
 
+use std::time::Duration;
+
 use clap::Args;
+use humantime::format_duration;
 use ploinky_contract::limits::UID_RANGE_SIZE;
-use ploinky_control::{AgentStatus, ControlError};
+use ploinky_control::{AgentStatus, CommandTerms, ControlError};
 
 use super::{find, show, uptime};
 use crate::failure::{Failure, Stop};
@@ -18,6 +21,9 @@ const HEADINGS: [&str; 9] =
 
 #[derive(Args, Debug)]
 #[command(after_long_help = "\
+Of one agent, each command is shown with the timeout of a run and with how often
+and after what wait a task that was accepted is run again.
+
 Example:
   ploinkyctl agent status localhost/echo")]
 pub(crate) struct Arguments {
@@ -147,9 +153,24 @@ fn facts(agent: &AgentStatus, now_usec: u64) -> Vec<(&'static str, Tone, String)
             .map(|first| format!("{first} to {}", first.saturating_add(UID_RANGE_SIZE - 1))),
     );
     fact("release", agent.release.clone());
-    fact("commands", agent.commands.as_ref().map(|names| names.join(", ")));
+    match &agent.command_terms {
+        Some(all) => all.iter().for_each(|one| fact("command", Some(terms(one)))),
+        // A supervisor of an earlier version.
+        None => fact("commands", agent.commands.as_ref().map(|names| names.join(", "))),
+    }
     facts.insert(0, ("state", state.tone(), state_line(agent, state, now_usec)));
     facts
+}
+
+/// `order.add: timeout 30s, 3 attempts, backoff 1s to 5m`.
+fn terms(command: &CommandTerms) -> String {
+    let CommandTerms { name, timeout_ms, attempts, backoff_ms, max_backoff_ms } = command;
+    let time = |ms| format_duration(Duration::from_millis(ms));
+    let retry = attempts.map(|attempts| {
+        let [first, last] = [backoff_ms, max_backoff_ms].map(|ms| time(ms.unwrap_or(0)));
+        format!(", {attempts} attempts, backoff {first} to {last}")
+    });
+    format!("{name}: timeout {}{}", time(*timeout_ms), retry.unwrap_or_default())
 }
 
 /// `running (active, running) since 2026-01-02T03:04:05Z, 2h 5m`.
