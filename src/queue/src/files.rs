@@ -7,7 +7,8 @@ use std::os::fd::OwnedFd;
 use ploinky_contract::TaskId;
 use ploinky_contract::limits::{FREE_SPACE_FLOOR_PERCENT, UPLOAD_FILES_MAX};
 use rustix::fs::{
-    AtFlags, Dir, Mode, OFlags, RenameFlags, fstatvfs, mkdirat, openat, renameat_with, unlinkat,
+    AtFlags, Dir, Mode, OFlags, RenameFlags, fstatvfs, linkat, mkdirat, openat, renameat_with,
+    unlinkat,
 };
 use rustix::io::Errno;
 
@@ -48,6 +49,35 @@ impl Producer {
         let directory = openat(&files, &name, DIRECTORY | OFlags::RDONLY, Mode::empty())?;
         let disk = self.directories.disk.clone();
         Ok(StagedUpload { disk, files, upload, directory, is_published: false })
+    }
+
+    /// Begins the upload `upload` with the first `count` files of task `old` by second names, so that they stay
+    /// whichever of both tasks is removed first, and need no more room. `None` if one of them is gone.
+    ///
+    /// # Errors
+    /// When the directory or a name cannot be made; nothing of the upload is left then.
+    pub fn stage_again(
+        &self,
+        upload: TaskId,
+        old: TaskId,
+        count: usize,
+    ) -> io::Result<Option<StagedUpload>> {
+        let files = self.directories.files()?;
+        let from = match openat(files, old.as_str(), DIRECTORY | OFlags::RDONLY, Mode::empty()) {
+            Ok(from) => from,
+            Err(Errno::NOENT) => return Ok(None),
+            Err(e) => return Err(e.into()),
+        };
+        let staged = self.stage_upload(upload)?;
+        for number in 0..count {
+            let name = number.to_string();
+            match linkat(&from, &name, &staged.directory, &name, AtFlags::empty()) {
+                Ok(()) => {}
+                Err(Errno::NOENT) => return Ok(None),
+                Err(e) => return Err(e.into()),
+            }
+        }
+        Ok(Some(staged))
     }
 
     /// Removes the files of a task.

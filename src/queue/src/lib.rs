@@ -11,7 +11,8 @@
 //!   locks/<id>.note     reads as hostile, removes      replaces after a failed run
 //!   locks/<id>.progress reads as hostile, removes      replaces while it works
 //!   locks/.runner/      probes                         holds flock as long as it serves
-//!   files/<id>/<k>      makes and removes              reads: uploads
+//!   files/<id>/<k>      makes and removes              reads: uploads; a task that is submitted once more has
+//!                                                      them by second names
 //!   outputs/<id>        reads as hostile, removes      makes: results that are files
 //! ```
 //!

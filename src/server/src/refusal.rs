@@ -140,9 +140,9 @@ pub(crate) enum Refusal {
     /// Only what failed is repeated.
     #[error("the task is {}; only one that failed or was cancelled can be run again", .0.as_str())]
     NotRepeatable(TaskState),
-    /// What was uploaded with the task goes with it.
-    #[error("the task came with files, which are kept for it alone; upload them again")]
-    HasFiles,
+    /// The parameters do not tell which files the task came with.
+    #[error("the files of the task cannot be told from its parameters; upload them again")]
+    UnknownFiles,
     /// The disk is full, or nearly.
     #[error("there is no space left for tasks")]
     NoSpace,

@@ -184,7 +184,7 @@ fn said(refusal: &Refusal) -> Said {
         Refusal::TaskNotFound => plain(StatusCode::NOT_FOUND, "TASK_NOT_FOUND"),
         Refusal::TaskNotEnded(_) => plain(StatusCode::CONFLICT, "TASK_NOT_ENDED"),
         Refusal::TaskEnded(_) => plain(StatusCode::CONFLICT, "TASK_ENDED"),
-        Refusal::NotRepeatable(_) | Refusal::HasFiles => {
+        Refusal::NotRepeatable(_) | Refusal::UnknownFiles => {
             plain(StatusCode::CONFLICT, "TASK_NOT_REPEATABLE")
         }
         Refusal::OutcomeUnknown { .. } => {

@@ -204,8 +204,8 @@ pub(crate) trait TaskQueue: fmt::Debug + Send + Sync + 'static {
     /// Removes those of the tasks that have an outcome, and what belongs to them; how many these were.
     fn remove(&self, ids: Vec<TaskId>) -> impl Future<Output = Result<usize, Refusal>> + Send;
 
-    /// Accepts the request of `old`, which has an outcome, once more as `new`. `None`: `old` is gone. One that
-    /// came with files is refused.
+    /// Accepts the request of `old`, which has an outcome, once more as `new`, with the files that came with it.
+    /// `None`: `old` is gone.
     fn repeat(
         &self,
         old: TaskId,

@@ -23,7 +23,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use self::form::Form;
 pub(crate) use self::form::{FormError, boundary};
-pub(crate) use self::parameters::FieldError;
+pub(crate) use self::parameters::{FieldError, moved};
 pub(crate) use self::stage::Stage;
 use self::taken::Taken;
 use self::writer::Disk;

@@ -180,3 +180,33 @@ fn an_upload_appears_whole_or_not_at_all() {
     queue.producer.remove_files(task).unwrap();
     assert_eq!(queue.names("files"), Vec::<String>::new());
 }
+
+#[test]
+fn the_files_of_a_task_that_is_submitted_once_more_outlive_the_first_one() {
+    let queue = Scratch::new();
+    let [old, new] = [kept(1, 1).id, kept(2, 1).id];
+    assert!(queue.producer.stage_again(new, old, 1).unwrap().is_none());
+    let upload = queue.producer.stage_upload(old).unwrap();
+    for number in 0..2 {
+        let mut file = upload.create(number).unwrap();
+        io::Write::write_all(&mut file, &[b'0' + u8::try_from(number).unwrap()]).unwrap();
+        upload.sync(file).unwrap();
+    }
+    assert!(upload.publish_as(old, true).unwrap());
+    // One is missing: none is taken.
+    assert!(queue.producer.stage_again(new, old, 3).unwrap().is_none());
+    drop(queue.producer.stage_again(new, old, 2).unwrap().unwrap());
+    assert_eq!(queue.names("files"), [old.as_str()]);
+    let again = queue.producer.stage_again(new, old, 2).unwrap().unwrap();
+    queue.producer.directories.disk.faults.fail(crate::disk::Step::Directory);
+    assert!(again.publish_as(new, true).is_err());
+    assert_eq!(queue.names("files"), [old.as_str()]);
+    let again = queue.producer.stage_again(new, old, 2).unwrap().unwrap();
+    assert!(again.publish_as(new, true).unwrap());
+    queue.producer.remove_files(old).unwrap();
+    assert_eq!(queue.names("files"), [new.as_str()]);
+    for (name, content) in [("0", "0"), ("1", "1")] {
+        let file = queue.path("files", new.as_str()).join(name);
+        assert_eq!(fs::read_to_string(file).unwrap(), content);
+    }
+}

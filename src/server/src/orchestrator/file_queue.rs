@@ -7,6 +7,7 @@ mod backlog;
 mod callbacks;
 mod committer;
 mod hints;
+mod repeat;
 mod words;
 
 use std::io;
@@ -262,17 +263,7 @@ impl TaskQueue for FileQueue {
     }
 
     async fn repeat(&self, old: TaskId, new: TaskId) -> Result<Option<TaskStatus>, Refusal> {
-        let request =
-            self.on_disk(move |shared| shared.producer.request(old).map_err(trouble)).await?;
-        match request {
-            // Its parameters name files below the old id.
-            Some(request) if request.terms.files => Err(Refusal::HasFiles),
-            Some(request) => {
-                let again = words::again(request, new, &self.shared.origin);
-                self.commit(again).await.map(Some)
-            }
-            None => Ok(None),
-        }
+        repeat::repeat(self, old, new).await
     }
 }
 

@@ -3,8 +3,8 @@
 use ploinky_contract::limits::{JSON_DEPTH_MAX, REQUEST_MAX_BYTES, UPLOAD_FIELD_MAX_BYTES};
 use ploinky_contract::paths::CONTAINER_TASKS;
 use ploinky_contract::{TaskId, TooDeep, check_depth};
-use serde::Serialize;
 use serde::ser::SerializeMap as _;
+use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
 
 use super::form::FileHead;
@@ -51,6 +51,18 @@ struct FileParameter<'a> {
     name: &'a str,
     #[serde(rename = "type")]
     media_type: &'a str,
+    size: u64,
+    path: String,
+}
+
+/// The same as a request has it.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Known {
+    field: String,
+    name: String,
+    #[serde(rename = "type")]
+    media_type: String,
     size: u64,
     path: String,
 }
@@ -102,7 +114,7 @@ pub(super) fn parameters(
         .iter()
         .enumerate()
         .map(|(number, WholeFile { field, head: FileHead { name, media_type }, size })| {
-            let path = format!("{CONTAINER_TASKS}/files/{id}/{number}");
+            let path = path(id, number);
             FileParameter { field, name, media_type, size: *size, path }
         })
         .collect();
@@ -111,6 +123,34 @@ pub(super) fn parameters(
         [to_raw_value(&files), to_raw_value(fields)].into_iter().flatten().collect();
     let length: usize = params.iter().map(|param| param.get().len()).sum();
     if REQUEST_MAX_BYTES < length { Err(FieldError::AllTooLong) } else { Ok(params) }
+}
+
+/// The parameters of the upload `old`, the user first, as those of task `new`, and how many files it has. `None`
+/// if they are none of an upload.
+pub(crate) fn moved(
+    old: TaskId,
+    new: TaskId,
+    mut params: Vec<Box<RawValue>>,
+) -> Option<(Vec<Box<RawValue>>, usize)> {
+    let list = params.get_mut(1)?;
+    let known: Vec<Known> = serde_json::from_str(list.get()).ok()?;
+    let files: Option<Vec<_>> = known
+        .iter()
+        .enumerate()
+        .map(|(number, Known { field, name, media_type, size, path: old_path })| {
+            let path = path(new, number);
+            let file = FileParameter { field, name, media_type, size: *size, path };
+            (*old_path == self::path(old, number)).then_some(file)
+        })
+        .collect();
+    let files = files?;
+    *list = to_raw_value(&files).ok()?;
+    Some((params, files.len()))
+}
+
+/// Where the agent sees a file.
+fn path(id: TaskId, number: usize) -> String {
+    format!("{CONTAINER_TASKS}/files/{id}/{number}")
 }
 
 fn value(field: &str, bytes: &[u8]) -> Result<Box<RawValue>, FieldError> {
@@ -186,5 +226,35 @@ mod tests {
             r#"[{{"field":"f","name":"../../etc/passwd","type":"text/plain","size":3,"path":"/agent/.tasks/files/{id}/0"}}]"#
         );
         assert_eq!(params, [files.as_str(), "{}"]);
+    }
+
+    #[test]
+    fn only_the_paths_of_an_upload_change_when_it_moves() {
+        let raw = |text: &str| RawValue::from_string(text.to_owned()).unwrap();
+        let [old, new] = [1, 2].map(|byte| TaskId::from_random([byte; 16]));
+        let list = |paths: &[String]| {
+            let file = |path| {
+                format!(
+                    r#"{{"field":"f","name":"\"/{old}/0\"","type":"t","size":3,"path":"{path}"}}"#
+                )
+            };
+            format!("[{}]", paths.iter().map(file).collect::<Vec<_>>().join(","))
+        };
+        let of = |id: TaskId| [0, 1].map(|number| format!("/agent/.tasks/files/{id}/{number}"));
+        for params in [
+            vec![],
+            vec![r#""u""#.to_owned()],
+            vec![r#""u""#.to_owned(), "1".to_owned()],
+            vec![r#""u""#.to_owned(), list(&of(new))],
+            vec![r#""u""#.to_owned(), list(&[of(old)[1].clone()])],
+        ] {
+            let given = params.iter().map(|param| raw(param)).collect();
+            assert!(moved(old, new, given).is_none(), "{params:?}");
+        }
+        let fields = format!(r#"{{"a":"/agent/.tasks/files/{old}/0"}}"#);
+        let given = vec![raw(r#""u""#), raw(&list(&of(old))), raw(&fields)];
+        let (params, count) = moved(old, new, given).unwrap();
+        let params: Vec<_> = params.iter().map(|param| param.get()).collect();
+        assert_eq!((params, count), (vec![r#""u""#, &list(&of(new)), &fields], 2));
     }
 }

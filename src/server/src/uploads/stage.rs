@@ -38,6 +38,18 @@ impl Stage {
         Ok(Self { files: Some(Files::Coming(queue, staged, 0)) })
     }
 
+    /// The first `count` files of task `old`, for task `new`, which is nobody's yet. `None` if one of them is
+    /// gone. Blocks on the disk.
+    pub(crate) fn again(
+        queue: Arc<Producer>,
+        old: TaskId,
+        new: TaskId,
+        count: usize,
+    ) -> io::Result<Option<Self>> {
+        let staged = queue.stage_again(new, old, count)?;
+        Ok(staged.map(|staged| Self { files: Some(Files::Coming(queue, staged, count)) }))
+    }
+
     /// The next file, which is called by its number.
     pub(super) fn create(&mut self) -> io::Result<File> {
         let (staged, count) = self.coming()?;

@@ -162,7 +162,7 @@ fn only_what_failed_is_run_again() {
     assert_eq!(ended(&server, &again)["state"], "failed");
     let request = std::fs::read_to_string(directory.tasks().join("requests").join(&again)).unwrap();
     assert!(request.contains(&format!(r#""retry_of":"{failed}""#)), "{request}");
-    // One that came with files: they are its own.
+    // One whose parameters do not tell its files.
     let directory = directory.tasks().join("requests");
     let with_files = request.replace(r#""retry_of""#, r#""files":true,"retry_of""#);
     assert_ne!(with_files, request);

@@ -214,6 +214,43 @@ fn an_accepted_upload_stays_with_its_task() {
 }
 
 #[test]
+fn an_upload_that_failed_runs_again_with_its_files() {
+    let (host, directory) = Host::with_agent(30);
+    let server = host.start();
+    let _agent = Agent::start(&directory.tasks());
+    let send = |method: &str, path: &str| {
+        exchange(server.address, format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\n\r\n"))
+    };
+    let ends = |task: &str| {
+        eventually("the task has failed", || {
+            get(server.address, task, "").json()["state"] == "failed"
+        });
+    };
+    let reply =
+        upload(server.address, "?command=fail", "Prefer: respond-async\r\n", &form("content"));
+    let first = reply.header("location").unwrap();
+    ends(first);
+    let reply = send("POST", &format!("{first}/retry"));
+    assert_eq!(reply.status, 202, "{reply:?}");
+    let second = reply.header("location").unwrap();
+    ends(second);
+    assert_eq!(send("DELETE", first).status, 204);
+    let id = second.rsplit('/').next().unwrap();
+    let request = std::fs::read_to_string(directory.tasks().join("requests").join(id)).unwrap();
+    let path =
+        format!(r#""size":7,"path":"/agent/.tasks/files/{id}/0"}}],{{"metadata":{{"n":1}}}}]"#);
+    assert!(request.contains(&path), "{request}");
+    let file = directory.tasks().join("files").join(id).join("0");
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), "content");
+    // Without its files it is no task that could run.
+    std::fs::remove_file(file).unwrap();
+    let gone = send("POST", &format!("{second}/retry"));
+    assert_eq!(gone.failure(), (404, "TASK_NOT_FOUND".to_owned()));
+    assert_eq!(send("DELETE", second).status, 204);
+    assert_nothing_is_left(&directory.tasks());
+}
+
+#[test]
 fn the_same_form_with_the_same_key_is_the_same_task() {
     let (host, directory) = Host::with_agent(30);
     std::fs::write(host.state().task_key(), "ab".repeat(32)).unwrap();
