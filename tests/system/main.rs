@@ -27,4 +27,5 @@ mod t06_survival;
 mod t07_libraries;
 mod t08_tasks;
 mod t09_overload;
+mod t10_scale;
 mod t99_removal;
