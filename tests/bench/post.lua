@@ -1,17 +1,9 @@
-<<<<<<< Updated upstream
 -- wrk: the body of a call, BENCH_BODY if that is set, with the header `Prefer` of BENCH_PREFER; the path is in
 -- wrk's URL.
 wrk.method = "POST"
 wrk.headers["Content-Type"] = "application/json"
 wrk.headers["Prefer"] = os.getenv("BENCH_PREFER")
 wrk.body = os.getenv("BENCH_BODY") or '{"command":"bench.noop","params":["0123456789abcdef"]}'
-=======
--- wrk: the body of a call; the path is in wrk's URL, what is preferred (RFC 7240) in the variable PREFER.
-wrk.method = "POST"
-wrk.headers["Content-Type"] = "application/json"
-wrk.headers["Prefer"] = os.getenv("PREFER")
-wrk.body = '{"command":"bench.noop","params":["0123456789abcdef"]}'
->>>>>>> Stashed changes
 
 function done(summary, latency, requests)
   local errors = summary.errors
