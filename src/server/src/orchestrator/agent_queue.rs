@@ -210,6 +210,12 @@ impl AgentQueue {
         }
     }
 
+    /// Something happened to the names of these tasks: tells those who wait for kept ones. Whether somebody
+    /// waits for any of them.
+    pub(super) fn told(&self, ids: &[TaskId]) -> bool {
+        self.hints.tell(ids) || self.waiters().has_any(ids)
+    }
+
     /// Looks for the results of these tasks and gives those that are to be cleaned up. Between large results
     /// other requests get their turn.
     pub(super) async fn look_for(&self, ids: impl IntoIterator<Item = TaskId>) -> Vec<Ended> {

@@ -89,6 +89,11 @@ impl Waiters {
         self.tasks.get(&id).map(|task| task.lane)
     }
 
+    /// Whether one of these is one of ours.
+    pub(super) fn has_any(&self, ids: &[TaskId]) -> bool {
+        ids.iter().any(|id| self.tasks.contains_key(id))
+    }
+
     /// The task goes another way.
     pub(super) fn divert(&mut self, id: TaskId, lane: Lane) {
         if let Some(task) = self.tasks.get_mut(&id) {

@@ -1,37 +1,19 @@
 //! Waits for results of one agent: hints of the kernel, and a look now and then in case one was lost.
+//!
+//! An agent that makes names without end wakes this process a few times in each `STRANGERS_REST`, not with each.
 
-use std::os::fd::{AsFd as _, AsRawFd, RawFd};
 use std::sync::Arc;
 
-use ploinky_contract::TaskId;
 use ploinky_contract::limits::RESULT_POLL;
 use ploinky_queue::ResultWatch;
-use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
 use tokio::time::MissedTickBehavior;
 
 use super::agent_queue::{AgentQueue, Down};
-
-/// The watch in the form that the event loop takes.
-struct Source(ResultWatch);
-
-impl AsRawFd for Source {
-    fn as_raw_fd(&self) -> RawFd {
-        self.0.as_fd().as_raw_fd()
-    }
-}
+use super::hint_reader::HintReader;
 
 /// Hands results over until the queue is retired and its last task has ended.
 pub(crate) async fn watch(queue: Arc<AgentQueue>, results: ResultWatch) {
-    #[expect(deprecated, reason = "the successor is unsafe; `Source` owns its descriptor for life")]
-    let registered = AsyncFd::with_interest(Source(results), Interest::READABLE);
-    let mut hints = match registered {
-        Ok(hints) => Some(hints),
-        Err(error) => {
-            tracing::error!(AGENT = %queue.agent(), "cannot watch for results, polling: {error}");
-            None
-        }
-    };
+    let mut hints = HintReader::new(results);
     let mut looks = tokio::time::interval(RESULT_POLL);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut parked = queue.park();
@@ -39,9 +21,15 @@ pub(crate) async fn watch(queue: Arc<AgentQueue>, results: ResultWatch) {
     let mut named = Vec::new();
     while !queue.is_over() {
         let ended = tokio::select! {
-            is_complete = read_hints(hints.as_mut(), &mut named) => {
+            read = hints.read(&mut named) => {
+                if !queue.told(&named) {
+                    hints.were_strangers();
+                }
+                let is_complete = read.unwrap_or_else(|error| {
+                    tracing::error!(AGENT = %queue.agent(), "cannot read hints on results, polling: {error}");
+                    false
+                });
                 if is_complete {
-                    queue.hints().tell(&named);
                     queue.look_for(named.drain(..)).await
                 } else {
                     named.clear();
@@ -70,22 +58,59 @@ pub(crate) async fn watch(queue: Arc<AgentQueue>, results: ResultWatch) {
     }
 }
 
-/// Reads the names that the kernel has. `false`: some were lost.
-async fn read_hints(hints: Option<&mut AsyncFd<Source>>, named: &mut Vec<TaskId>) -> bool {
-    let Some(hints) = hints else { return std::future::pending().await };
-    let Ok(mut ready) = hints.readable_mut().await else { return std::future::pending().await };
-    let drained = ready.get_inner_mut().0.drain(&mut |id| named.push(id));
-    match drained {
-        Ok(drained) => {
-            if !drained.more {
-                ready.clear_ready();
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::thread;
+    use std::time::Duration;
+
+    use ploinky_contract::AgentId;
+    use ploinky_queue::Producer;
+
+    use super::*;
+    use crate::byte_budget::ByteBudget;
+    use crate::orchestrator::Lanes;
+
+    /// How often this thread slept.
+    fn sleeps() -> u64 {
+        let status = std::fs::read_to_string("/proc/thread-self/status").unwrap();
+        let line = status.lines().find(|line| line.starts_with("voluntary_ctxt_switches"));
+        line.and_then(|line| line.split_whitespace().nth(1)?.parse().ok()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn names_that_nobody_waits_for_do_not_wake_the_worker_one_by_one() {
+        let directory = tempfile::tempdir().unwrap();
+        for name in ["requests", "urgent", "responses", "errors", "locks"] {
+            std::fs::create_dir(directory.path().join(name)).unwrap();
+        }
+        let lanes = Lanes::new(Arc::new(Producer::open(directory.path()).unwrap()), None);
+        let (places, results) = (lanes.places().unwrap(), lanes.watch().unwrap());
+        let agent = AgentId::new(&"a".parse().unwrap(), &"/a".parse().unwrap()).unwrap();
+        let queue = Arc::new(AgentQueue::new(agent, places, lanes, ByteBudget::new(0)));
+        tokio::spawn(watch(Arc::clone(&queue), results));
+        let stop = Arc::new(AtomicBool::new(false));
+        let (stopped, responses) = (Arc::clone(&stop), directory.path().join("responses"));
+        let storm = thread::spawn(move || {
+            // A name that is none of a task, and one that is. To make files would take longer.
+            let names = ["x".to_owned(), "7".repeat(32)].map(|name| responses.join(name));
+            File::create(&names[1]).unwrap();
+            let mut made = 0_u64;
+            while !stopped.load(Ordering::Relaxed) {
+                let [from, to] = if made.is_multiple_of(2) { [1, 0] } else { [0, 1] };
+                rustix::fs::rename(&names[from], &names[to]).unwrap();
+                made += 1;
+                // Long enough to read the name and to sleep again.
+                thread::park_timeout(Duration::from_micros(50));
             }
-            !drained.overflowed
-        }
-        Err(error) => {
-            ready.clear_ready();
-            tracing::error!("cannot read hints on results: {error}");
-            false
-        }
+            made
+        });
+        let before = sleeps();
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let slept = sleeps() - before;
+        stop.store(true, Ordering::Relaxed);
+        let made = storm.join().unwrap();
+        assert!(slept < made / 2, "{made} names woke the worker {slept} times");
     }
 }

@@ -28,12 +28,14 @@ impl Hints {
         Hint { hints: self, id, notify }
     }
 
-    /// Something happened to the names of these tasks.
-    pub(in crate::orchestrator) fn tell(&self, ids: &[TaskId]) {
+    /// Something happened to the names of these tasks; whether somebody waits for one of them.
+    pub(in crate::orchestrator) fn tell(&self, ids: &[TaskId]) -> bool {
         let waited = self.lock();
-        if !waited.is_empty() {
-            ids.iter().filter_map(|id| waited.get(id)).for_each(|notify| notify.notify_waiters());
+        if waited.is_empty() {
+            return false;
         }
+        let told = ids.iter().filter_map(|id| waited.get(id));
+        told.inspect(|notify| notify.notify_waiters()).count() != 0
     }
 
     /// Something happened, and nobody knows to which.
@@ -75,9 +77,9 @@ mod tests {
         let [one, other] = [1, 2].map(|number| TaskId::from_random([number; 16]));
         let (first, second, third) = (hints.of(one), hints.of(one), hints.of(other));
         // What was told before is no hint on what comes.
-        hints.tell(&[one]);
+        assert!(hints.tell(&[other, one]));
         let told = [first.told(), second.told(), third.told()];
-        hints.tell(&[one]);
+        assert!(hints.tell(&[one]) && !hints.tell(&[TaskId::from_random([3; 16])]));
         let [a, b, c] = told;
         assert!(a.now_or_never().is_some() && b.now_or_never().is_some());
         assert!(c.now_or_never().is_none());
