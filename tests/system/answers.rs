@@ -123,6 +123,11 @@ pub(crate) fn ratio(a: Duration, b: Duration) -> f64 {
     a.as_secs_f64() / b.as_secs_f64()
 }
 
+/// The least of the ratios of turns that belong together.
+pub(crate) fn least_ratio(loaded: &[Duration], quiet: &[Duration]) -> f64 {
+    loaded.iter().zip(quiet).map(|(a, b)| ratio(*a, *b)).fold(f64::INFINITY, f64::min)
+}
+
 /// Milliseconds, to be printed.
 pub(crate) fn ms(duration: Duration) -> String {
     format!("{:.1} ms", duration.as_secs_f64() * 1e3)
