@@ -33,7 +33,7 @@ use crate::static_files::Site;
 use crate::streams::Streams;
 use crate::task_key::TaskKey;
 use crate::task_queue::{Held, Outcome};
-use crate::uploads::Uploads;
+use crate::uploads::{Files, Uploads};
 use crate::{output, tasks};
 
 /// Bytes of a refused body that are not worth a connection: they have arrived with the head.
@@ -156,12 +156,7 @@ async fn call(
             return reply::refusal(&refused, None, reader(parts), is_unread);
         }
     };
-    let line = Line::new(edge, agent, &admitted, started);
-    if admitted.wishes().is_durable() {
-        durable::answer(line, admitted, None).await
-    } else {
-        calls::answer(line, admitted, None).await
-    }
+    Line::new(edge, agent, &admitted, started).answer(admitted, None).await
 }
 
 /// The line on one call. Dropped without being written, it says that the client went away.
@@ -185,6 +180,15 @@ impl Line {
             id: None,
             started,
             is_written: false,
+        }
+    }
+
+    /// The response to an admitted call: accepted for good if that is wished, else waited for.
+    async fn answer(self, call: Admitted, files: Option<Files>) -> Response {
+        if call.wishes().is_durable() {
+            durable::answer(self, call, files).await
+        } else {
+            calls::answer(self, call, files).await
         }
     }
 

@@ -8,7 +8,7 @@ use axum::response::Response;
 use http::request::Parts;
 use ploinky_contract::{CommandName, chain};
 
-use super::{Edge, Line, calls, durable, has_large_body};
+use super::{Edge, Line, has_large_body};
 use crate::guardian::{self, Admitted, AdmittedForm, Head};
 use crate::orchestrator::{Agent, random_id};
 use crate::refusal::Refusal;
@@ -30,12 +30,7 @@ pub(super) async fn answer(
 ) -> Response {
     match receive(edge, agent, head, parts, body).await {
         Ok((admitted, files)) => {
-            let line = Line::new(edge, agent, &admitted, started);
-            if admitted.wishes().is_durable() {
-                durable::answer(line, admitted, Some(files)).await
-            } else {
-                calls::answer(line, admitted, Some(files)).await
-            }
+            Line::new(edge, agent, &admitted, started).answer(admitted, Some(files)).await
         }
         Err(refused) => {
             if let Some(cause) = std::error::Error::source(&refused)
