@@ -175,6 +175,16 @@ impl Asked<'_> {
         Ok((agent, status))
     }
 
+    /// The outcome of the task, if it has ended when the time to wait is over.
+    async fn find_final(&self, id: TaskId) -> Result<(Arc<Agent>, Held), Refusal> {
+        let (agent, status) = self.find_ended(id).await?;
+        if !status.state.is_final() {
+            return Err(Refusal::TaskNotEnded(status.state));
+        }
+        let held = agent.queue().outcome(id).await?.ok_or(Refusal::TaskNotFound)?;
+        Ok((agent, held))
+    }
+
     async fn show(&self, id: TaskId) -> Result<Response, Refusal> {
         query::nothing(self.query)?;
         let (agent, status) = self.find_ended(id).await?;
@@ -184,13 +194,7 @@ impl Asked<'_> {
 
     async fn result(&self, id: TaskId) -> Result<Response, Refusal> {
         query::nothing(self.query)?;
-        let (agent, status) = self.find_ended(id).await?;
-        if !status.state.is_final() {
-            return Err(Refusal::TaskNotEnded(status.state));
-        }
-        let Some(Held { outcome, share, file: _ }) = agent.queue().outcome(id).await? else {
-            return Err(Refusal::TaskNotFound);
-        };
+        let (agent, Held { outcome, share, file: _ }) = self.find_final(id).await?;
         let mut response = match &outcome {
             Outcome::File(file) => {
                 let sent = output::kept(agent.queue(), id, file, HeaderMap::new(), true).await?;
@@ -210,19 +214,10 @@ impl Asked<'_> {
         wants_content: bool,
     ) -> Result<Response, Refusal> {
         query::nothing(self.query)?;
-        let (agent, status) = self.find_ended(id).await?;
-        if !status.state.is_final() {
-            return Err(Refusal::TaskNotEnded(status.state));
-        }
-        match agent.queue().outcome(id).await? {
-            Some(Held { outcome: Outcome::File(file), .. }) => {
-                let sent =
-                    output::kept(agent.queue(), id, &file, headers.clone(), wants_content).await?;
-                Ok(reply::file_again(id, sent, file.name()))
-            }
-            Some(_) => Err(Refusal::NoFile),
-            None => Err(Refusal::TaskNotFound),
-        }
+        let (agent, held) = self.find_final(id).await?;
+        let Outcome::File(file) = held.outcome else { return Err(Refusal::NoFile) };
+        let sent = output::kept(agent.queue(), id, &file, headers.clone(), wants_content).await?;
+        Ok(reply::file_again(id, sent, file.name()))
     }
 
     /// Ends a task that goes on; removes one that has ended.
