@@ -2,6 +2,7 @@
 
 pub(crate) mod agent;
 pub(crate) mod call;
+mod called;
 pub(crate) mod completion;
 pub(crate) mod config;
 pub(crate) mod deploy;

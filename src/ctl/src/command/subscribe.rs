@@ -3,17 +3,17 @@
 use std::path::Path;
 
 use clap::Args;
-use ploinky_contract::{CommandName, DeployPath, Domain, exit};
+use ploinky_contract::exit;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use crate::call::{Body, parameter};
+use super::called::Called;
+use crate::call::Body;
 use crate::command::call::print;
 use crate::failure::{Failure, Stop};
 use crate::instance::{Event, Events, Instances};
 use crate::machine::Machine;
 use crate::output::Output;
-use crate::place::Place;
 use crate::words::count;
 
 #[derive(Args, Debug)]
@@ -26,15 +26,8 @@ command ends early, with Ctrl-C, so does the handler.
 Example:
   sudo ploinkyctl subscribe localhost /echo echo.count 10")]
 pub(crate) struct Arguments {
-    /// Host name of the agent
-    domain: Domain,
-    /// Path of the agent
-    path: DeployPath,
-    /// The command
-    command: CommandName,
-    /// Parameters: JSON if a word is JSON, else the word as a string
-    #[arg(value_name = "PARAM", allow_negative_numbers = true)]
-    parameters: Vec<String>,
+    #[command(flatten)]
+    called: Called,
 }
 
 /// Prints what comes until the end.
@@ -44,13 +37,12 @@ pub(crate) fn run(
     machine: &dyn Machine,
     output: &mut Output<'_>,
 ) -> Result<(), Stop> {
-    let Arguments { domain, path, command, parameters } = arguments;
-    let place = Place { domain: domain.clone(), path: path.clone() };
-    let parameters: Vec<Value> = parameters.iter().map(|word| parameter(word)).collect();
+    let Arguments { called } = arguments;
+    let (place, command) = (called.place(), &called.command);
     let what = || format!("cannot subscribe to `{command}` of {place}");
     let instances = Instances::new(&machine.paths().runtime, socket);
     let stream =
-        instances.subscribe(&place, command, &parameters).map_err(|e| e.failure(what()))?;
+        instances.subscribe(&place, command, &called.values()).map_err(|e| e.failure(what()))?;
     let mut events = Events::new(stream);
     let mut lines = 0;
     loop {

@@ -5,19 +5,17 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use clap::{Args, ValueHint};
+use ploinky_contract::TaskDocument;
 use ploinky_contract::limits::{
     CALLBACK_URL_MAX_BYTES, IDEMPOTENCY_KEY_MAX_BYTES, PREFER_WAIT_MAX, TASK_DEADLINE_MAX,
     UPLOAD_FILES_MAX, URGENCY_MAX,
 };
-use ploinky_contract::{CommandName, DeployPath, Domain, TaskDocument};
-use serde_json::Value;
 
 use super::{Host, follow, outcome, print_new};
-use crate::call::parameter;
+use crate::command::called::Called;
 use crate::failure::{Failure, Stop};
 use crate::instance::{AskError, Submission, Upload};
 use crate::output::Output;
-use crate::place::Place;
 
 #[derive(Args, Debug)]
 #[command(after_long_help = "\
@@ -33,15 +31,8 @@ Examples:
   sudo ploinkyctl task submit localhost /shop order.add 7 --wait 30 --key order-7
   sudo ploinkyctl task submit localhost /scan scan.read lang=en --file page=p1.png")]
 pub(crate) struct Arguments {
-    /// Host name of the agent
-    domain: Domain,
-    /// Path of the agent
-    path: DeployPath,
-    /// The command
-    command: CommandName,
-    /// Parameters: JSON if a word is JSON, else the word as a string
-    #[arg(value_name = "PARAM", allow_negative_numbers = true)]
-    parameters: Vec<String>,
+    #[command(flatten)]
+    called: Called,
     /// Wait so long for the result; the exit status is that of `task watch`
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..))]
     wait: Option<u32>,
@@ -122,9 +113,8 @@ pub(crate) fn run(
 }
 
 fn submit(arguments: &Arguments, host: &Host<'_>) -> Result<TaskDocument, Failure> {
-    let Arguments { domain, path, command, parameters, key, urgency, deadline, callback, .. } =
-        arguments;
-    let place = Place { domain: domain.clone(), path: path.clone() };
+    let Arguments { called, key, urgency, deadline, callback, .. } = arguments;
+    let (place, command) = (called.place(), &called.command);
     let submission = Submission {
         place: &place,
         command,
@@ -135,8 +125,7 @@ fn submit(arguments: &Arguments, host: &Host<'_>) -> Result<TaskDocument, Failur
     };
     let what = || format!("cannot submit `{command}` to {place}");
     let accepted = if arguments.files.is_empty() {
-        let parameters: Vec<Value> = parameters.iter().map(|word| parameter(word)).collect();
-        host.instances.submit(&submission, &parameters)
+        host.instances.submit(&submission, &called.values())
     } else {
         let upload =
             upload(arguments).map_err(|e| e.map_or_else(|words| words, |e| e.failure(what())))?;
@@ -162,13 +151,13 @@ fn submit(arguments: &Arguments, host: &Host<'_>) -> Result<TaskDocument, Failur
 
 /// The files and fields, opened.
 fn upload(arguments: &Arguments) -> Result<Upload, Result<AskError, Failure>> {
-    let Arguments { parameters, files, .. } = arguments;
+    let Arguments { called, files, .. } = arguments;
     if UPLOAD_FILES_MAX < files.len() {
         let text = format!("{} files are too many: {UPLOAD_FILES_MAX} are allowed", files.len());
         return Err(Err(Failure::usage(text)));
     }
     let mut fields = Vec::new();
-    for word in parameters {
+    for word in &called.parameters {
         match word.split_once('=') {
             Some((name, value)) if !name.is_empty() => fields.push((name, value)),
             Some(_) | None => {
