@@ -187,7 +187,8 @@ fn has_room(sync: &OwnedFd, id: &AgentId) -> io::Result<()> {
         return Ok(());
     }
     let found = rustix::fs::fstatvfs(sync)?;
-    // The same floor below which the workers use the disk.
+    // Not the floor of the workers, who keep room for results (`queue/sync_lane`): a lane needs its directories
+    // and the slots of agent-core.
     let scarce = |all: u64, free: u64| {
         free.saturating_mul(100) < all.saturating_mul(FREE_SPACE_FLOOR_PERCENT)
     };
