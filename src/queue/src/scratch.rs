@@ -1,7 +1,7 @@
 //! A queue in a temporary directory, for the tests of this crate.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use ploinky_contract::{TaskId, TaskState};
@@ -93,7 +93,7 @@ impl Scratch {
         request.id
     }
 
-    /// The durable outcome as text, as in [`Scratch::outcome`].
+    /// The durable outcome, as [`text`] has it.
     pub(crate) fn kept_outcome(&self, id: TaskId) -> Option<String> {
         self.producer.collect_durable(id).unwrap().map(text)
     }
@@ -120,11 +120,7 @@ impl Scratch {
     }
 
     pub(crate) fn names(&self, directory: &str) -> Vec<String> {
-        let entries = std::fs::read_dir(self.directory.path().join(directory)).unwrap();
-        let mut names: Vec<String> =
-            entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
-        names.sort();
-        names
+        names_in(&self.directory.path().join(directory))
     }
 
     pub(crate) fn submit(&self, number: u8) -> TaskId {
@@ -140,7 +136,7 @@ impl Scratch {
         }
     }
 
-    /// The outcome as text: the value, or `code: message`.
+    /// The outcome, as [`text`] has it.
     pub(crate) fn outcome(&self, id: TaskId) -> Option<String> {
         self.producer.collect(id).unwrap().map(text)
     }
@@ -170,7 +166,17 @@ pub(crate) fn raw(json: &str) -> Box<RawValue> {
     RawValue::from_string(json.to_owned()).unwrap()
 }
 
-fn text(outcome: Outcome) -> String {
+/// What is in a directory, in order.
+pub(crate) fn names_in(directory: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(directory).unwrap();
+    let mut names: Vec<String> =
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+/// An outcome as text: the value, or `code: message`.
+pub(crate) fn text(outcome: Outcome) -> String {
     match outcome {
         Outcome::Done(value) => value.get().to_owned(),
         Outcome::File(file) => format!("{file:?}"),

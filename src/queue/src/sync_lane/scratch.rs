@@ -6,8 +6,8 @@ use ploinky_contract::TaskId;
 use tempfile::TempDir;
 
 use super::{SyncClaim, SyncConsumer, SyncProducer};
-use crate::scratch::request;
-use crate::{Claimed, Outcome, boot_id};
+use crate::scratch::{names_in, request, text};
+use crate::{Claimed, boot_id};
 
 /// The worker of the requests that tests make.
 const INSTANCE: u16 = 1;
@@ -47,11 +47,7 @@ impl Lane {
     }
 
     pub(crate) fn names(&self, directory: &str) -> Vec<String> {
-        let entries = std::fs::read_dir(self.directory.path().join(directory)).unwrap();
-        let mut names: Vec<String> =
-            entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
-        names.sort();
-        names
+        names_in(&self.directory.path().join(directory))
     }
 
     pub(crate) fn submit(&self, number: u8) -> TaskId {
@@ -67,13 +63,9 @@ impl Lane {
         }
     }
 
-    /// The outcome as text: the value, or `code: message`.
+    /// The outcome, as [`text`] has it.
     pub(crate) fn outcome(&self, id: TaskId) -> Option<String> {
-        self.producer.collect(id).unwrap().map(|outcome| match outcome {
-            Outcome::Done(value) => value.get().to_owned(),
-            Outcome::File(file) => format!("{file:?}"),
-            Outcome::Failed(error) => format!("{}: {}", error.code, error.message),
-        })
+        self.producer.collect(id).unwrap().map(text)
     }
 
     pub(crate) fn assert_empty(&self) {
