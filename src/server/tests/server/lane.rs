@@ -7,7 +7,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use ploinky_contract::AgentId;
-use ploinky_contract::paths::RuntimeDir;
+use ploinky_contract::paths::{AgentDir, RuntimeDir};
 use ploinky_queue::{
     Claimed, SYNC_REQUEST_MAX_BYTES, SyncConsumer, SyncProducer, TaskError, boot_id, code,
 };
@@ -15,7 +15,7 @@ use serde_json::value::RawValue;
 
 use crate::agent::Agent;
 use crate::client::{Client, call, call_text};
-use crate::host::{Host, eventually, queue_files};
+use crate::host::{Host, Server, eventually, queue_files};
 
 /// A worker that is not started here.
 const OTHER: u16 = 3;
@@ -103,19 +103,37 @@ fn went_through_memory(reply: &crate::client::Reply) -> bool {
 
 const ECHO: &str = r#"{"command":"echo"}"#;
 
+/// An agent that is served on the disk and in memory, and a worker. What uses something goes before it.
+struct Served {
+    server: Server,
+    memory: Runner,
+    _disk: Agent,
+    lane: PathBuf,
+    directory: AgentDir,
+    _host: Host,
+}
+
+impl Served {
+    /// Its tasks may take `timeout_s`.
+    fn start(timeout_s: u64) -> Self {
+        let (host, directory) = Host::with_agent(timeout_s);
+        let lane = lane_of(&host);
+        make(&lane);
+        let disk = Agent::start(&directory.tasks());
+        let memory = Runner::start(&lane);
+        let server = host.start();
+        Self { server, memory, _disk: disk, lane, directory, _host: host }
+    }
+}
+
 #[test]
 fn a_call_goes_through_memory_and_leaves_nothing() {
-    let (host, directory) = Host::with_agent(30);
-    let lane = lane_of(&host);
-    make(&lane);
-    let _disk = Agent::start(&directory.tasks());
-    let _memory = Runner::start(&lane);
-    let server = host.start();
+    let served = Served::start(30);
     for _ in 0..20 {
-        assert!(went_through_memory(&call(server.address, "/a", ECHO)));
+        assert!(went_through_memory(&call(served.server.address, "/a", ECHO)));
     }
-    eventually("the lane is clean", || files(&lane).is_empty());
-    assert!(queue_files(&directory.tasks()).is_empty());
+    eventually("the lane is clean", || files(&served.lane).is_empty());
+    assert!(queue_files(&served.directory.tasks()).is_empty());
 }
 
 #[test]
@@ -134,62 +152,43 @@ fn without_memory_or_a_runner_there_calls_go_through_the_disk() {
 
 #[test]
 fn a_lane_that_was_made_anew_is_used_anew() {
-    let (host, directory) = Host::with_agent(30);
-    let lane = lane_of(&host);
-    make(&lane);
-    let _disk = Agent::start(&directory.tasks());
-    let first = Runner::start(&lane);
-    let server = host.start();
-    assert!(went_through_memory(&call(server.address, "/a", ECHO)));
-    std::fs::rename(&lane, lane.with_extension("old")).unwrap();
-    drop(first);
-    make(&lane);
-    let _second = Runner::start(&lane);
+    let served = Served::start(30);
+    let (address, lane) = (served.server.address, &served.lane);
+    assert!(went_through_memory(&call(address, "/a", ECHO)));
+    std::fs::rename(lane, lane.with_extension("old")).unwrap();
+    drop(served.memory);
+    make(lane);
+    let _second = Runner::start(lane);
     eventually("the new lane is used", || {
-        lane.join("responses/7").exists() && went_through_memory(&call(server.address, "/a", ECHO))
+        lane.join("responses/7").exists() && went_through_memory(&call(address, "/a", ECHO))
     });
 }
 
 #[test]
 fn a_long_call_goes_through_the_disk() {
-    let (host, directory) = Host::with_agent(30);
-    let lane = lane_of(&host);
-    make(&lane);
-    let _disk = Agent::start(&directory.tasks());
-    let _memory = Runner::start(&lane);
-    let server = host.start();
+    let served = Served::start(30);
     let long = "x".repeat(SYNC_REQUEST_MAX_BYTES);
     let body = format!(r#"{{"command":"echo","params":["{long}"]}}"#);
-    assert!(!went_through_memory(&call(server.address, "/a", &body)));
-    assert!(went_through_memory(&call(server.address, "/a", ECHO)));
+    assert!(!went_through_memory(&call(served.server.address, "/a", &body)));
+    assert!(went_through_memory(&call(served.server.address, "/a", ECHO)));
 }
 
 #[test]
 fn a_call_in_memory_whose_client_goes_away_is_ended() {
-    let (host, directory) = Host::with_agent(30);
-    let lane = lane_of(&host);
-    make(&lane);
-    let _disk = Agent::start(&directory.tasks());
-    let _memory = Runner::start(&lane);
-    let server = host.start();
-    let mut client = Client::connect(server.address);
+    let served = Served::start(30);
+    let mut client = Client::connect(served.server.address);
     client.send(call_text("/a", r#"{"command":"hang"}"#));
-    eventually("the call is there", || !files(&lane).is_empty());
+    eventually("the call is there", || !files(&served.lane).is_empty());
     client.shut_down();
-    eventually("the lane is clean", || files(&lane).is_empty());
+    eventually("the lane is clean", || files(&served.lane).is_empty());
 }
 
 #[test]
 fn a_call_in_memory_has_its_time() {
-    let (host, directory) = Host::with_agent(1);
-    let lane = lane_of(&host);
-    make(&lane);
-    let _disk = Agent::start(&directory.tasks());
-    let _memory = Runner::start(&lane);
-    let server = host.start();
-    let reply = call(server.address, "/a", r#"{"command":"hang"}"#);
+    let served = Served::start(1);
+    let reply = call(served.server.address, "/a", r#"{"command":"hang"}"#);
     assert_eq!(reply.failure(), (504, "DEADLINE".to_owned()));
-    eventually("the lane is clean", || files(&lane).is_empty());
+    eventually("the lane is clean", || files(&served.lane).is_empty());
 }
 
 #[test]
