@@ -7,7 +7,8 @@ use rustix::fs::{Mode, OFlags, fstat, openat};
 use rustix::io::Errno;
 use rustix::process::geteuid;
 
-use super::{Consumer, RESULT_MODE, cancelled, ids_in};
+use super::claim::cancelled;
+use super::{Consumer, RESULT_MODE, ids_in};
 use crate::directories::{DIRECTORY, Directories, exists};
 use crate::lock::try_lock;
 use crate::request::{TaskHead, read_head};

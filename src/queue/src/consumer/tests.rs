@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 
 use super::*;
+use crate::boottime_ns;
 use crate::scratch::{Scratch, id, raw, request};
 
 #[test]
