@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::Write as _;
 
 use ploinky_contract::UserId;
+use ploinky_contract::limits::{FREE_BYTES, RESULT_TURN_BYTES};
 use ploinky_queue::{Outcome, Producer, Submitter, Terms, boot_id};
 use serde_json::value::RawValue;
 use tempfile::TempDir;
