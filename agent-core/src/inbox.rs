@@ -3,6 +3,8 @@
 //! As long as there are threads enough for all that came, nothing is read to decide who is first. As soon as
 //! tasks have to wait, the heads of their requests are read once and [`Schedule`] knows the order.
 
+mod state;
+
 use std::collections::{HashSet, VecDeque};
 use std::io;
 use std::mem::{self, MaybeUninit};
@@ -16,15 +18,14 @@ use ploinky_queue::{Watch, boottime_ns};
 use rustix::event::epoll;
 use rustix::io::Errno;
 
+use self::state::State;
 use crate::boot_time::BootTime;
 use crate::interrupt::{Bell, Interrupt, Interrupts};
 use crate::lane::Lane;
 use crate::lanes::{Lanes, Look};
 use crate::log;
-use crate::schedule::{DURABLE_MAX, Entry, Next, Pushed, Schedule, number};
+use crate::schedule::{Entry, Next, Schedule, number};
 
-/// Hints held in memory, before their tasks were looked at; what is beyond comes with the next sweep.
-const FRESH_MAX: usize = 65_536;
 /// Tasks that are looked at before others may go on.
 const LOOKS: usize = 256;
 /// While tasks wait, new hints are read no more often than so.
@@ -50,21 +51,6 @@ pub(crate) struct Inbox {
     idle: AtomicUsize,
     hints_read_ns: AtomicU64,
     is_closed: AtomicBool,
-}
-
-#[derive(Debug)]
-struct State {
-    /// Tasks of which nothing is known but the id.
-    fresh: VecDeque<(Lane, TaskId)>,
-    schedule: Schedule,
-    /// What each thread has.
-    running: Vec<Option<Next>>,
-    /// Tasks of which a hint came while they ran: the same id may have been submitted anew.
-    again: Vec<TaskId>,
-    /// Durable tasks that are over and whose requests are still there; sweeps need not look at them.
-    over: HashSet<u128>,
-    /// Hints were lost, or tasks were left in their directory for want of room.
-    is_lossy: bool,
 }
 
 impl Inbox {
@@ -373,48 +359,6 @@ impl Inbox {
 
     fn state(&self) -> MutexGuard<'_, State> {
         lock(&self.state)
-    }
-}
-
-impl State {
-    /// A hint came.
-    fn hear(&mut self, lane: Lane, id: TaskId) {
-        self.over.remove(&number(id));
-        if self.runs(lane, id) {
-            self.again.push(id);
-        } else if FRESH_MAX <= self.fresh.len() {
-            self.is_lossy = true;
-        } else if !self.schedule.holds(lane, id) {
-            self.fresh.push_back((lane, id));
-        }
-    }
-
-    fn wants_sweep(&self) -> bool {
-        self.is_lossy && self.schedule.len(Lane::Durable) <= DURABLE_MAX / 2
-    }
-
-    fn begin(&mut self, slot: usize, next: Next) {
-        if let Some(place) = self.running.get_mut(slot) {
-            *place = Some(next);
-        }
-    }
-
-    fn push(&mut self, lane: Lane, entry: Entry, not_before: Option<u64>) {
-        if self.schedule.push(lane, entry, not_before) == Pushed::Full {
-            self.is_lossy = true;
-        }
-    }
-
-    fn runs(&self, lane: Lane, id: TaskId) -> bool {
-        self.running.iter().flatten().any(|next| next.id == id && next.lane == lane)
-    }
-
-    fn has(&self, lane: Lane, id: TaskId) -> bool {
-        self.schedule.holds(lane, id) || self.runs(lane, id)
-    }
-
-    fn is_known_over(&self, lane: Lane, id: TaskId) -> bool {
-        lane == Lane::Durable && self.over.contains(&number(id))
     }
 }
 
