@@ -30,16 +30,29 @@ impl InstanceLock {
     /// # Errors
     /// When the name is not a plain word, the file cannot be made, or somebody else holds it.
     pub fn hold(directory: &Path, invocation: &str) -> io::Result<Self> {
-        check_name(invocation)?;
-        let directory = open_directory(directory)?;
-        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let file = openat(&directory, invocation, flags, Mode::from_raw_mode(0o640))?;
+        let file = lock_file(directory, invocation)?;
         if lock_within(&file, PROBES_END)? {
             Ok(Self { _file: file })
         } else {
             Err(Errno::WOULDBLOCK.into())
         }
     }
+
+    /// The same for a name that nobody probes, without waiting; `None` if somebody else holds it.
+    ///
+    /// # Errors
+    /// When the name is not a plain word, or the file cannot be made.
+    pub fn hold_if_free(directory: &Path, name: &str) -> io::Result<Option<Self>> {
+        let file = lock_file(directory, name)?;
+        Ok(try_lock(&file)?.then_some(Self { _file: file }))
+    }
+}
+
+fn lock_file(directory: &Path, name: &str) -> io::Result<OwnedFd> {
+    check_name(name)?;
+    let directory = open_directory(directory)?;
+    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    Ok(openat(&directory, name, flags, Mode::from_raw_mode(0o640))?)
 }
 
 /// Whether some process holds the lock file `invocation` in `directory`. What cannot be told counts as alive.
@@ -141,6 +154,8 @@ mod tests {
         assert!(instance_is_alive(directory.path(), "a"));
         assert!(!instance_is_alive(directory.path(), "b"));
         assert!(InstanceLock::hold(directory.path(), "a").is_err());
+        assert!(InstanceLock::hold_if_free(directory.path(), "a").unwrap().is_none());
+        assert!(InstanceLock::hold_if_free(directory.path(), "b").unwrap().is_some());
         drop(lock);
         assert!(!instance_is_alive(directory.path(), "a"));
     }

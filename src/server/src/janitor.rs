@@ -32,11 +32,11 @@ pub(crate) async fn run(table: Table, origin: Origin, instances: PathBuf) {
     loop {
         sleep(JANITOR_INTERVAL).await;
         if elected.is_none() {
-            // The lock is tried for a moment, which may block.
-            let directory = instances.clone();
-            let tried =
-                tokio::task::spawn_blocking(move || InstanceLock::hold(&directory, ELECTION));
-            elected = tried.await.ok().and_then(Result::ok);
+            // Nobody probes it, so that one look tells.
+            elected = InstanceLock::hold_if_free(&instances, ELECTION).unwrap_or_else(|error| {
+                tracing::warn!("cannot tell who is the janitor: {error}");
+                None
+            });
         }
         if elected.is_some() {
             let routes = table.routes();

@@ -34,6 +34,7 @@ pub(crate) struct Reloader {
     table: Table,
     watches: JoinSet<()>,
     seen: Option<Fingerprint>,
+    lanes: LanesSeen,
     complaints: Vec<Complaint>,
     /// For all queues.
     making: Making,
@@ -44,6 +45,33 @@ pub(crate) struct Reloader {
 
 /// Tells two states of the file apart: device, inode, bytes, time of change.
 type Fingerprint = (u64, u64, u64, i64, i64);
+
+/// Tells without a look at each of them whether lanes came or went: their parent has another time then, which is
+/// as coarse as a tick of the clock. So the round after a change looks again.
+#[derive(Debug, Default)]
+struct LanesSeen {
+    /// The parent in the last round, if it was there.
+    parent: Option<Fingerprint>,
+    /// In how many rounds it was so, as far as that matters.
+    rounds: u8,
+}
+
+impl LanesSeen {
+    /// Whether there may be other ones than in the round before. Rounds are longer than a tick.
+    fn may_differ(&mut self, lanes: &Path) -> bool {
+        let now = fingerprint(lanes);
+        if now != self.parent {
+            *self = Self { parent: now, rounds: 0 };
+        }
+        self.rounds = self.rounds.saturating_add(1);
+        self.rounds <= 2
+    }
+
+    /// There are other ones than are in use: the next round looks whether that is still so.
+    fn doubt(&mut self) {
+        self.rounds = 0;
+    }
+}
 
 impl Table {
     /// The table as it is now.
@@ -88,6 +116,7 @@ impl Reloader {
             table,
             watches: JoinSet::new(),
             seen: None,
+            lanes: LanesSeen::default(),
             complaints: Vec::new(),
             making,
             refused: None,
@@ -110,13 +139,22 @@ impl Reloader {
             };
             if is_hinted
                 || self.table.routes().has_broken()
-                || self.table.routes().has_other_lanes()
+                || self.has_other_lanes()
                 || self.seen != fingerprint(&self.state.config())
             {
                 self.reload().await;
             }
         }
         self.finish().await;
+    }
+
+    fn has_other_lanes(&mut self) -> bool {
+        let has_other = self.lanes.may_differ(&self.making.runtime.sync())
+            && self.table.routes().has_other_lanes();
+        if has_other {
+            self.lanes.doubt();
+        }
+        has_other
     }
 
     async fn reload(&mut self) {
@@ -209,6 +247,24 @@ mod tests {
     use ploinky_queue::Submitter;
 
     use super::*;
+
+    #[test]
+    fn lanes_are_looked_at_until_their_parent_was_the_same_twice() {
+        let root = tempfile::tempdir().unwrap();
+        let lanes = root.path().join("sync");
+        let mut seen = LanesSeen::default();
+        let mut look = || [(); 3].map(|()| seen.may_differ(&lanes));
+        assert_eq!(look(), [true, true, false]);
+        std::fs::create_dir(&lanes).unwrap();
+        assert_eq!(look(), [true, true, false]);
+        let long_ago = std::time::UNIX_EPOCH;
+        File::open(&lanes).and_then(|lanes| lanes.set_modified(long_ago)).unwrap();
+        assert_eq!(look(), [true, true, false]);
+        std::fs::create_dir(lanes.join("a")).unwrap();
+        assert_eq!(look(), [true, true, false]);
+        seen.doubt();
+        assert!(seen.may_differ(&lanes) && seen.may_differ(&lanes) && !seen.may_differ(&lanes));
+    }
 
     #[tokio::test]
     async fn a_file_that_could_not_be_read_is_read_again() {

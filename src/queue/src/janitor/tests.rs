@@ -54,6 +54,25 @@ fn tasks_of_the_living_are_left_alone() {
 }
 
 #[test]
+fn a_queue_in_which_nothing_happens_is_listed_once() {
+    let queue = Scratch::new();
+    let directories = ["requests", "urgent", "responses", "errors", "locks", "outputs", "files"];
+    let long_ago = SystemTime::UNIX_EPOCH + Duration::from_secs(1);
+    for directory in directories {
+        fs::create_dir(queue.path(directory, "junk")).unwrap();
+        File::open(queue.path(directory, "")).and_then(|d| d.set_modified(long_ago)).unwrap();
+    }
+    let looked = || pass(&queue, EVERYBODY).looked;
+    assert_eq!([looked(), looked()], [directories.len(), 0]);
+    // A change is seen, and as long as it is young it does not count as the last one.
+    queue.put("errors", id(7).as_str(), b"x");
+    assert_eq!([looked(), looked()], [2, 2]);
+    make_old(&queue, "errors", id(7).as_str());
+    assert_eq!(pass(&queue, EVERYBODY).strays, 1);
+    assert_eq!([looked(), looked()], [1, 1]);
+}
+
+#[test]
 fn tasks_of_the_dead_are_ended() {
     let queue = Scratch::new();
     let waiting = queue.submit(1);

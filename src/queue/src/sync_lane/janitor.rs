@@ -1,18 +1,31 @@
 //! Removes what dead workers and dead agents leave in the lane.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::sync::PoisonError;
 
 use ploinky_contract::TaskId;
-use rustix::fs::{AtFlags, Dir, unlinkat};
+use rustix::fs::{AtFlags, Dir, statat, unlinkat};
+use rustix::io::Errno;
 
 use super::SyncProducer;
 use super::directories::{SyncDirectories, instance_of};
 use crate::directories::unless_absent;
-use crate::janitor::{Name, UNREADABLE_AGE, is_older, names_in, remove_staged, remove_stray};
+use crate::janitor::{Name, Place, Slice, UNREADABLE_AGE, is_older, remove_staged, remove_stray};
 use crate::read_result::read;
 use crate::request::REQUEST_FILE_MAX_BYTES;
 use crate::{Cancel, Request, Submitter, Swept};
+
+/// What the passes before found, so that a lane in which nothing happens is not listed again.
+#[derive(Debug, Default)]
+pub(super) struct SyncJanitor {
+    requests: Place,
+    urgent: Place,
+    streams: Place,
+    /// The directories of the workers.
+    responses: BTreeMap<u16, Place>,
+}
 
 /// One pass over a lane. `boot_id` is the current boot; `is_alive` tells whether the worker that submitted a
 /// task still lives; `limit` bounds the names looked at in each directory. Several processes may sweep at once.
@@ -28,8 +41,10 @@ pub fn sweep_sync(
 ) -> io::Result<Swept> {
     let mut swept = Swept::default();
     let directories = &producer.directories;
+    let mut janitor = producer.janitor.lock().unwrap_or_else(PoisonError::into_inner);
+    let SyncJanitor { requests, urgent, streams, responses } = &mut *janitor;
     let mut all = Ok(());
-    for name in names_in(&directories.requests, limit, &mut swept)? {
+    for name in whole(&directories.requests, requests, limit, &mut swept)? {
         let done = match name {
             Name::Task(id) => sweep_task(directories, id, boot_id, is_alive, &mut swept),
             Name::Staged(name) => remove_staged(&directories.requests, &name, &mut swept),
@@ -37,18 +52,38 @@ pub fn sweep_sync(
         };
         all = all.and(done);
     }
-    for directory in [&directories.urgent, &directories.streams] {
-        all = all.and(sweep_strays(directories, directory, limit, &mut swept));
+    for (directory, place) in [(&directories.urgent, urgent), (&directories.streams, streams)] {
+        all = all.and(sweep_strays(directories, directory, place, limit, &mut swept));
     }
     for instance in instances(&directories.responses)? {
+        let place = responses.entry(instance).or_default();
+        let name = instance.to_string();
+        match statat(&directories.responses, &name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(about) if place.is_still_empty(&about) => continue,
+            Ok(_) => {}
+            Err(Errno::NOENT) => continue,
+            Err(e) => all = all.and(Err(e.into())),
+        }
         match directories.responses_of(instance) {
             Ok(responses) => {
-                all = all.and(sweep_strays(directories, &responses, limit, &mut swept));
+                all = all.and(sweep_strays(directories, &responses, place, limit, &mut swept));
             }
             Err(e) => all = all.and(Err(e.into())),
         }
     }
     all.map(|()| swept)
+}
+
+/// Names of tasks and of files that were not finished, from the beginning; others are none of ours.
+fn whole(
+    directory: &OwnedFd,
+    place: &mut Place,
+    limit: usize,
+    swept: &mut Swept,
+) -> io::Result<Vec<Name>> {
+    let slice = Slice::of(directory, place, limit, swept)?;
+    place.begin_again();
+    Ok(slice.names)
 }
 
 /// Takes away what nobody waits for.
@@ -86,11 +121,12 @@ fn sweep_task(
 fn sweep_strays(
     directories: &SyncDirectories,
     directory: &OwnedFd,
+    place: &mut Place,
     limit: usize,
     swept: &mut Swept,
 ) -> io::Result<()> {
     let mut all = Ok(());
-    for name in names_in(directory, limit, swept)? {
+    for name in whole(directory, place, limit, swept)? {
         let done = match name {
             Name::Task(id) => remove_stray(&directories.requests, directory, id, false, swept),
             Name::Staged(name) => remove_staged(directory, &name, swept),

@@ -3,6 +3,7 @@
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::Path;
+use std::sync::Mutex;
 
 use ploinky_contract::TaskId;
 use ploinky_contract::limits::{RESULT_MAX_BYTES, WORKERS_MAX};
@@ -13,6 +14,7 @@ use rustix::io::Errno;
 
 use super::claims::{Seen, look_for};
 use super::directories::SyncDirectories;
+use super::janitor::SyncJanitor;
 use super::spares::Spares;
 use crate::directories::{Directories, exists, unless_absent};
 use crate::lock::runner_is_alive_in;
@@ -44,6 +46,7 @@ pub struct SyncProducer {
     /// `responses/<instance>`.
     responses: OwnedFd,
     pub(super) spares: Spares,
+    pub(super) janitor: Mutex<SyncJanitor>,
 }
 
 impl SyncProducer {
@@ -57,7 +60,8 @@ impl SyncProducer {
         let name = format!("responses/{instance}");
         let responses =
             own_responses(&directories, instance).map_err(|source| opened.error(&name, source))?;
-        Ok(Self { directories, responses, spares: Spares::default() })
+        let (spares, janitor) = (Spares::default(), Mutex::default());
+        Ok(Self { directories, responses, spares, janitor })
     }
 
     /// Device and inode of the directory that was opened; no other one has them as long as this value lives.
