@@ -9,14 +9,15 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::host::{ok, sh, wait_for};
+use crate::host::{ok, run, sh, wait_for};
 use crate::http::call;
 use crate::t02_agents::deploy_echo;
 
 /// How long idle processes are watched.
 const IDLE: Duration = Duration::from_secs(20);
-/// Share of one core that 200 agents may take while nobody asks for anything, in percent.
-const IDLE_PERCENT_OF_200: f64 = 0.5;
+/// Share of one core that all processes of ours may take while nobody asks for anything, in percent, with up to
+/// 200 agents.
+const IDLE_PERCENT: f64 = 0.5;
 
 /// A number from the environment.
 fn size(variable: &str, default: u32) -> u32 {
@@ -145,9 +146,13 @@ fn many_agents_that_have_nothing_to_do_cost_next_to_nothing() {
     ));
     let started = Instant::now();
     let limit = Duration::from_secs(60) + Duration::from_secs(3) * agents;
-    let running = || sh("pgrep -xc agent-core || true").trim().parse::<u32>().unwrap();
-    while running() < agents + 1 {
-        assert!(started.elapsed() < limit, "{} of {agents} agents run", running());
+    // None: the host is too busy to tell.
+    let running = || {
+        let told = run(&["pgrep", "-xc", "agent-core"]).stdout;
+        String::from_utf8_lossy(&told).trim().parse::<u32>().ok()
+    };
+    while running().is_none_or(|running| running <= agents) {
+        assert!(started.elapsed() < limit, "{:?} of {agents} agents run", running());
         std::thread::park_timeout(Duration::from_secs(1));
     }
     println!("{agents} agents run after {:.0} s", started.elapsed().as_secs_f64());
@@ -155,14 +160,25 @@ fn many_agents_that_have_nothing_to_do_cost_next_to_nothing() {
     wait_for("the last one answers", || {
         (call(&last, "echo.ping", &json!([])).ok()?.status == 200).then_some(())
     });
-    std::thread::park_timeout(Duration::from_secs(10));
-    let names = ["ploinkyd", "ploinky-supervi", "agent-core"];
-    let before = names.map(used);
-    let whole = || sh("awk '/^usage_usec/ {print $2}' /sys/fs/cgroup/cpu.stat || true");
+    // Podman starts a program for each health check, which costs far more than all of ours.
+    let whole = || {
+        let text = sh("awk '/^usage_usec/ {print $2}' /sys/fs/cgroup/cpu.stat");
+        text.trim().parse::<f64>().unwrap() / 10_000.0
+    };
     let whole_before = whole();
     std::thread::park_timeout(IDLE);
-    let after = names.map(used);
-    let whole = [whole_before, whole()].map(|text| text.trim().parse::<f64>().unwrap_or(f64::NAN));
+    let share = (whole() - whole_before) / IDLE.as_secs_f64();
+    println!(
+        "idle with {agents} agents: the host {share:.1} % of a core, with Podman's health checks"
+    );
+    sh("podman ps --no-trunc --format '{{.ID}} {{.Names}}' | grep ' ploinky-localhost-s[0-9]' | cut -d' ' -f1 |
+        xargs -I ID systemctl list-units --plain --no-legend 'ID-*.timer' | cut -d' ' -f1 | xargs systemctl stop");
+    // The first sweeps, and what the start left to clean up.
+    std::thread::park_timeout(Duration::from_secs(20));
+    let names = ["ploinkyd", "ploinky-supervi", "agent-core"];
+    let (before, whole_before) = (names.map(used), whole());
+    std::thread::park_timeout(IDLE);
+    let (after, whole_after) = (names.map(used), whole());
     let mut sum = 0.0;
     for (name, (before, after)) in names.iter().zip(before.iter().zip(&after)) {
         let [ns, switches] = difference(before, after);
@@ -175,8 +191,8 @@ fn many_agents_that_have_nothing_to_do_cost_next_to_nothing() {
         sum += percent;
     }
     println!(
-        "idle with {agents} agents: {sum:.3} % of a core; the whole host {:.1} %",
-        (whole[1] - whole[0]) / IDLE.as_secs_f64() / 10_000.0
+        "idle with {agents} agents: {sum:.3} % of a core; the host without health checks {:.1} %",
+        (whole_after - whole_before) / IDLE.as_secs_f64()
     );
     let pss = sh(r#"for name in ploinkyd ploinky-supervi agent-core; do
         for pid in $(pgrep -x $name); do awk '/^Pss:/ {print $2}' /proc/$pid/smaps_rollup; done |
@@ -185,10 +201,10 @@ fn many_agents_that_have_nothing_to_do_cost_next_to_nothing() {
     println!("PSS: {pss}");
     sh("install -m 644 /tmp/config.before /var/lib/ploinky/config.json");
     let started = Instant::now();
-    while running() != 1 {
-        assert!(started.elapsed() < limit, "{} agents run still", running());
+    while running() != Some(1) {
+        assert!(started.elapsed() < limit, "{:?} agents run still", running());
         std::thread::park_timeout(Duration::from_secs(1));
     }
-    let most = IDLE_PERCENT_OF_200 * f64::from(agents.max(50)) / 200.0;
+    let most = IDLE_PERCENT * f64::from(agents.max(200)) / 200.0;
     assert!(sum < most, "{sum:.3} % of a core, {most:.3} % are allowed");
 }
