@@ -9,7 +9,8 @@ use std::time::Duration;
 use ploinky_contract::AgentId;
 use ploinky_contract::paths::{AgentDir, RuntimeDir};
 use ploinky_queue::{
-    Claimed, SYNC_REQUEST_MAX_BYTES, SyncConsumer, SyncProducer, TaskError, boot_id, code,
+    Claimed, SYNC_REQUEST_MAX_BYTES, SyncClaim, SyncConsumer, SyncProducer, TaskError, boot_id,
+    code,
 };
 use serde_json::value::RawValue;
 
@@ -81,15 +82,17 @@ fn run(lane: &Path, stopped: &AtomicBool) {
             // A slot of its own for each that hangs.
             let Claimed::Ours(claim) = consumer.claim(hanging.len(), id).unwrap() else { continue };
             if claim.command().as_str() == "hang" {
-                hanging.push(claim);
+                hanging.push(Some(claim));
             } else {
                 consumer.complete(&claim, &value).unwrap();
             }
         }
         for id in consumer.urgent().unwrap() {
-            if let Some(claim) = hanging.iter().find(|claim| claim.id() == id) {
+            // Once: the worker may have removed the record, and not yet the wish.
+            let is_it = |claim: &mut SyncClaim| claim.id() == id;
+            if let Some(claim) = hanging.iter_mut().find_map(|place| place.take_if(is_it)) {
                 let why = TaskError::new(code::CANCELLED, "was asked to end");
-                consumer.fail(claim, &why).unwrap();
+                consumer.fail(&claim, &why).unwrap();
             }
         }
         std::thread::park_timeout(Duration::from_millis(2));
