@@ -135,6 +135,15 @@ fn many_agents_that_have_nothing_to_do_cost_next_to_nothing() {
     deploy_echo();
     ok(&["/bin/bash", "-c", "systemctl start ploinky@{1..4}"]);
     let agents = size("PLOINKY_AGENTS", 50);
+    // None: the host is too busy to tell.
+    let running = || {
+        let units = "ploinky-agent-*.service";
+        let told =
+            run(&["systemctl", "list-units", "--plain", "--no-legend", "--state=active", units]);
+        let lines = String::from_utf8_lossy(&told.stdout).lines().count();
+        told.status.success().then(|| u32::try_from(lines).unwrap())
+    };
+    let others = running().unwrap();
     let places: Vec<_> = (0..agents)
         .map(|n| json!({"domain": "localhost", "path": format!("/s{n}"), "agent": "echo"}))
         .collect();
@@ -146,13 +155,8 @@ fn many_agents_that_have_nothing_to_do_cost_next_to_nothing() {
     ));
     let started = Instant::now();
     let limit = Duration::from_secs(60) + Duration::from_secs(3) * agents;
-    // None: the host is too busy to tell.
-    let running = || {
-        let told = run(&["pgrep", "-xc", "agent-core"]).stdout;
-        String::from_utf8_lossy(&told).trim().parse::<u32>().ok()
-    };
-    while running().is_none_or(|running| running <= agents) {
-        assert!(started.elapsed() < limit, "{:?} of {agents} agents run", running());
+    while running().is_none_or(|running| running < others + agents) {
+        assert!(started.elapsed() < limit, "{:?} of {others} + {agents} run", running());
         std::thread::park_timeout(Duration::from_secs(1));
     }
     println!("{agents} agents run after {:.0} s", started.elapsed().as_secs_f64());
@@ -201,7 +205,7 @@ fn many_agents_that_have_nothing_to_do_cost_next_to_nothing() {
     println!("PSS: {pss}");
     sh("install -m 644 /tmp/config.before /var/lib/ploinky/config.json");
     let started = Instant::now();
-    while running() != Some(1) {
+    while running() != Some(others) {
         assert!(started.elapsed() < limit, "{:?} agents run still", running());
         std::thread::park_timeout(Duration::from_secs(1));
     }
