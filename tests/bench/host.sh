@@ -72,3 +72,6 @@ load() {
     after=$(used "$@")
     echo "$rate $median $(((after - before) * 10 / (count + 1)))e-1 $failed"
 }
+
+# CONNECTIONS COLUMN: the median of a column of the rows of the file ROWS that begin with CONNECTIONS.
+median() { awk -v c="$1" -v n="$2" '$1 == c {print $n}' "$ROWS" | sort -g | awk '{v[NR] = $1} END {print v[int((NR + 1) / 2)]}'; }

@@ -67,6 +67,16 @@ pub(crate) fn power_cycle() {
     }
 }
 
+/// A number that the environment may change, for longer runs.
+pub(crate) fn setting(name: &str, usual: u64) -> u64 {
+    std::env::var(name).map_or(usual, |text| text.parse().expect(name))
+}
+
+/// Starts four instances, and the supervisor if it does not run.
+pub(crate) fn start_four() {
+    sh("systemctl start ploinky-supervisor ploinky@1 ploinky@2 ploinky@3 ploinky@4");
+}
+
 /// A property of a unit.
 pub(crate) fn property(unit: &str, property: &str) -> String {
     ok(&["systemctl", "show", "--value", "-p", property, unit]).trim().to_owned()

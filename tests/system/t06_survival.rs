@@ -4,14 +4,10 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::host::{ok, power_cycle, property, sh, wait_for};
+use crate::host::{ok, power_cycle, property, sh, start_four, wait_for};
 use crate::http::{Connection, call, call_bytes};
 use crate::load::{Failure, Load, describe, failures};
 use crate::t02_agents::deploy_echo;
-
-fn start_four() {
-    ok(&["/bin/bash", "-c", "systemctl start ploinky@{1..4}"]);
-}
 
 fn main_pid(unit: &str) -> String {
     property(unit, "MainPID")

@@ -12,7 +12,8 @@ use crate::t02_agents::deploy_echo;
 
 const ASYNC: &str = "Prefer: respond-async\r\n";
 
-fn id_of(reply: &Reply) -> String {
+/// The task that was accepted.
+pub(crate) fn id_of(reply: &Reply) -> String {
     assert_eq!(reply.status, 202, "{}", reply.text());
     let location = reply.header("location").unwrap();
     location.strip_prefix("/tasks/").unwrap().to_owned()

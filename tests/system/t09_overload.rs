@@ -32,11 +32,6 @@ fn neighbour() -> Vec<u8> {
     call_bytes("/echo", "echo.ping", &json!(["x"]))
 }
 
-/// A number that the environment may change, for longer runs.
-fn setting(name: &str, usual: u64) -> u64 {
-    std::env::var(name).map_or(usual, |text| text.parse().expect(name))
-}
-
 /// An agent of `tests/system/agents`, as long as this value lives.
 struct Agent {
     path: String,
@@ -72,10 +67,6 @@ impl Drop for Agent {
     fn drop(&mut self) {
         ok(&["ploinkyctl", "undeploy", "localhost", &self.path]);
     }
-}
-
-fn start_four() {
-    sh("systemctl start ploinky-supervisor ploinky@1 ploinky@2 ploinky@3 ploinky@4");
 }
 
 /// What the processes of the four instances are.

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::host::{ok, run, sh, wait_for};
+use crate::host::{ok, run, setting, sh, start_four, wait_for};
 use crate::http::call;
 use crate::t02_agents::deploy_echo;
 
@@ -18,13 +18,6 @@ const IDLE: Duration = Duration::from_secs(20);
 /// Share of one core that all processes of ours may take while nobody asks for anything, in percent, with up to
 /// 200 agents. Wanted is 0.5, which is not reached yet; a process that polls is far above this.
 const IDLE_PERCENT: f64 = 2.0;
-
-/// A number from the environment.
-fn size(variable: &str, default: u32) -> u32 {
-    std::env::var(variable).map_or(default, |text| {
-        text.parse().unwrap_or_else(|_| panic!("{variable} is no number: {text:?}"))
-    })
-}
 
 /// Sends a form whose one file has `bytes` zeros, which are nowhere but in one block, and gives the answer.
 fn upload_zeros(path: &str, bytes: u64) -> String {
@@ -60,7 +53,7 @@ fn upload_zeros(path: &str, bytes: u64) -> String {
 #[test]
 fn a_long_upload_does_not_grow_the_worker() {
     deploy_echo();
-    let gigabytes = size("PLOINKY_UPLOAD_GB", 1);
+    let gigabytes = setting("PLOINKY_UPLOAD_GB", 1);
     sh(r#"rm -rf /tmp/size && mkdir -p /tmp/size && cd /tmp/size
         printf '%s' '{"name":"size","container":"localhost/ploinky-busybox:1","uploads":{"max":"64G"},
             "commands":{"size":"size.sh"}}' >manifest.json
@@ -80,7 +73,7 @@ fn a_long_upload_does_not_grow_the_worker() {
         text.lines().map(|line| line.parse::<u64>().unwrap()).collect::<Vec<_>>()
     };
     let before = peak("VmRSS");
-    let bytes = u64::from(gigabytes) << 30;
+    let bytes = gigabytes << 30;
     let started = Instant::now();
     let found: serde_json::Value = serde_json::from_str(&answer(bytes)).unwrap();
     let took = started.elapsed();
@@ -133,8 +126,8 @@ fn difference(before: &BTreeMap<u64, [u64; 2]>, after: &BTreeMap<u64, [u64; 2]>)
 #[test]
 fn many_agents_that_have_nothing_to_do_cost_next_to_nothing() {
     deploy_echo();
-    ok(&["/bin/bash", "-c", "systemctl start ploinky@{1..4}"]);
-    let agents = size("PLOINKY_AGENTS", 50);
+    start_four();
+    let agents = u32::try_from(setting("PLOINKY_AGENTS", 50)).unwrap();
     // None: the host is too busy to tell.
     let running = || {
         let units = "ploinky-agent-*.service";

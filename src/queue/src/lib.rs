@@ -60,7 +60,7 @@ pub use outcome::{FileResult, Outcome, TaskError};
 pub use outputs::OutputFile;
 pub use producer::{
     Accepted, Backlog, Cancel, Cursor, Filter, Inspected, InvalidCursor, Page, Producer,
-    SubmitError,
+    SubmitError, is_no_space,
 };
 pub use publish::Recorded;
 pub use read_result::BadResult;

@@ -23,7 +23,7 @@ pub use self::inspect::Inspected;
 use self::known::KnownDurable;
 pub use self::list::{Cursor, Filter, InvalidCursor, Page};
 pub(crate) use self::submit::refused;
-pub use self::submit::{Accepted, SubmitError};
+pub use self::submit::{Accepted, SubmitError, is_no_space};
 use crate::directories::{Directories, OpenError};
 use crate::janitor::Janitor;
 use crate::lock::runner_is_alive_in;

@@ -4,10 +4,10 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use super::{Agent, IN_FLIGHT, INSTANCES, main_pids, peak_memory, refusals, setting, start_four};
+use super::{Agent, IN_FLIGHT, INSTANCES, main_pids, peak_memory, refusals};
 use crate::answers::{Answer, Answers, End, median, ms, ratio};
 use crate::flow::{Flow, Pace};
-use crate::host::property;
+use crate::host::{property, setting, start_four};
 
 /// Clients that have one call each under way while the capacity is measured: more than there are handlers,
 /// fewer than would be refused.

@@ -6,12 +6,13 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use super::{Agent, NEIGHBOUR, neighbour, setting, start_four};
+use super::{Agent, NEIGHBOUR, neighbour};
 use crate::answers::{ms, ratio};
 use crate::flow::Flow;
-use crate::host::{sh, wait_for};
-use crate::http::{Connection, Reply, get_bytes, request_bytes};
+use crate::host::{setting, sh, start_four, wait_for};
+use crate::http::{Connection, get_bytes, request_bytes};
 use crate::t02_agents::deploy_echo;
+use crate::t08_tasks::id_of;
 
 /// Clients that hand tasks over, and look at them.
 const CLIENTS: usize = 16;
@@ -41,11 +42,6 @@ fn over_connections<I: Sync, T: Send>(
             .collect();
         threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
     })
-}
-
-fn id_of(reply: &Reply) -> String {
-    assert_eq!(reply.status, 202, "{}", reply.text());
-    reply.header("location").unwrap().strip_prefix("/tasks/").unwrap().to_owned()
 }
 
 fn document(connection: &mut Connection, id: &str) -> Value {

@@ -5,12 +5,10 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use super::{
-    Agent, NEIGHBOUR, main_pids, neighbour, peak_memory, processor_time, setting, start_four,
-};
+use super::{Agent, NEIGHBOUR, main_pids, neighbour, peak_memory, processor_time};
 use crate::answers::{Answers, End, least_ratio, median, ms, ratio};
 use crate::flow::{Flow, Pace};
-use crate::host::ok;
+use crate::host::{ok, setting, start_four};
 use crate::http::get_bytes;
 use crate::t02_agents::deploy_echo;
 

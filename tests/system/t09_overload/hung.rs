@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::{Agent, IN_FLIGHT, INSTANCES, NEIGHBOUR, neighbour, refusals, start_four};
+use super::{Agent, IN_FLIGHT, INSTANCES, NEIGHBOUR, neighbour, refusals};
 use crate::answers::{Answers, End, least_ratio, median, ms, ratio};
 use crate::flow::{Flow, Pace};
-use crate::host::{sh, wait_for};
+use crate::host::{sh, start_four, wait_for};
 use crate::http::call;
 use crate::t02_agents::deploy_echo;
 

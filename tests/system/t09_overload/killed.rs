@@ -2,10 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use super::{INSTANCES, NEIGHBOUR, neighbour, setting, start_four};
+use super::{INSTANCES, NEIGHBOUR, neighbour};
 use crate::answers::{End, ms};
 use crate::flow::{Flow, Pace};
-use crate::host::{ok, property, wait_for};
+use crate::host::{ok, property, setting, start_four, wait_for};
 use crate::t02_agents::deploy_echo;
 
 /// Each has one call under way.

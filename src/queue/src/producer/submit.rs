@@ -214,9 +214,14 @@ fn check_length(id: TaskId, bytes: &[u8]) -> Result<(), SubmitError> {
 
 /// Why a request could not be written, from what the kernel said.
 pub(crate) fn refused(id: TaskId, source: io::Error) -> SubmitError {
-    if matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) {
+    if is_no_space(&source) {
         SubmitError::NoSpace { id, source }
     } else {
         SubmitError::Publish { id, source }
     }
+}
+
+/// Whether the disk is full, or what the user may have of it.
+pub fn is_no_space(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }

@@ -5,6 +5,7 @@ use std::io::{self, Write as _};
 use std::sync::Arc;
 
 use ploinky_contract::limits::UPLOAD_BLOCK_BYTES;
+use ploinky_queue::is_no_space;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
@@ -167,9 +168,5 @@ impl Writer {
 }
 
 pub(super) fn refused(error: io::Error) -> WriteError {
-    if matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) {
-        WriteError::NoSpace
-    } else {
-        WriteError::Disk(error)
-    }
+    if is_no_space(&error) { WriteError::NoSpace } else { WriteError::Disk(error) }
 }

@@ -8,7 +8,7 @@ use std::io;
 use std::sync::Arc;
 
 use ploinky_contract::TaskId;
-use ploinky_queue::Request;
+use ploinky_queue::{Request, is_no_space};
 
 use super::{FileQueue, trouble, words};
 use crate::refusal::Refusal;
@@ -60,8 +60,5 @@ async fn with_files(
 }
 
 fn refused(error: io::Error) -> Refusal {
-    if matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) {
-        return Refusal::NoSpace;
-    }
-    Refusal::Internal(error)
+    if is_no_space(&error) { Refusal::NoSpace } else { Refusal::Internal(error) }
 }
