@@ -60,6 +60,11 @@ impl Desk {
         self.jobs.contains_key(&id)
     }
 
+    /// Whether the end of the task is news.
+    pub(crate) fn waits_for(&self, id: TaskId) -> bool {
+        self.jobs.get(&id).is_some_and(|job| job.state == State::Open)
+    }
+
     /// Whether nothing is to be posted.
     pub(crate) fn is_empty(&self) -> bool {
         self.jobs.is_empty()
@@ -165,7 +170,9 @@ mod tests {
         let now = Instant::now();
         let mut desk = desk(&[(1, "/a")]);
         assert_eq!(taken(&mut desk, now, 9), []);
+        assert!(desk.waits_for(id(1)) && !desk.waits_for(id(2)));
         desk.ended(id(1), now);
+        assert!(desk.knows(id(1)) && !desk.waits_for(id(1)));
         assert_eq!(taken(&mut desk, now, 9), [(id(1), 1)]);
         desk.ended(id(1), now);
         assert_eq!(taken(&mut desk, now, 9), []);

@@ -11,6 +11,7 @@
 //! there is something to post: a path unit starts it, and it ends when it had nothing to do for a while.
 //! TLS, proxies and names are curl's business.
 
+mod agent;
 mod arguments;
 mod curl;
 mod desk;

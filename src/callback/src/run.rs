@@ -8,12 +8,13 @@ use std::time::{Duration, Instant};
 
 use ploinky_contract::paths::StateDir;
 use ploinky_contract::{AgentId, TaskId, chain};
-use ploinky_queue::{CallbackBox, Producer, ResultWatch, Watch};
+use ploinky_queue::{CallbackBox, Watch};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::time::Timespec;
 use sd_notify::NotifyState;
 
+use crate::agent::Agent;
 use crate::arguments::Arguments;
 use crate::desk::Desk;
 use crate::messenger::{Messengers, Report, THREADS};
@@ -24,6 +25,8 @@ use crate::retry::{Next, TRIES_MAX, Verdict, next};
 const HELD_MAX: usize = 10_000;
 /// How long hints are trusted before everything is looked at.
 const SWEEP: Duration = Duration::from_secs(30);
+/// Shortest time between two such looks: an agent can make hints get lost without end.
+const SWEEP_PAUSE: Duration = Duration::from_secs(1);
 /// How long a callback may wait for a task that is not there: its acceptance takes some milliseconds.
 const UNKNOWN: Duration = Duration::from_secs(60);
 
@@ -40,10 +43,12 @@ pub(crate) enum RunError {
     Wait(#[source] io::Error),
 }
 
-/// One agent whose outcomes are to be posted.
-struct Agent {
-    producer: Producer,
-    results: ResultWatch,
+/// What ended a wait.
+struct Woken {
+    /// The signal to stop has come.
+    stop: bool,
+    /// Agents with hints on results.
+    agents: Vec<AgentId>,
 }
 
 struct Loop {
@@ -56,6 +61,8 @@ struct Loop {
     unknown: HashMap<TaskId, Instant>,
     messengers: Messengers,
     away: usize,
+    /// Hints were lost, and everything is to be looked at.
+    is_blind: bool,
 }
 
 /// Posts what is to be posted, until there was nothing for a while or a signal comes.
@@ -79,6 +86,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), RunError> {
         unknown: HashMap::new(),
         messengers,
         away: 0,
+        is_blind: true,
     };
     // Without a service manager there is nobody to tell.
     sd_notify::notify(&[NotifyState::Ready]).ok();
@@ -89,15 +97,23 @@ impl Loop {
     fn turn(&mut self, stop: &OwnedFd, idle: Duration) -> Result<(), RunError> {
         let mut busy = Instant::now();
         let mut swept: Option<Instant> = None;
+        // Whether there may be more to send than before; to find out takes a look at everything on the desk.
+        let mut is_news = true;
+        let mut due = busy;
         loop {
             let now = Instant::now();
-            if swept.is_none_or(|swept| SWEEP <= now.saturating_duration_since(swept)) {
+            let pause = if self.is_blind { SWEEP_PAUSE } else { SWEEP };
+            if swept.is_none_or(|swept| pause <= now.saturating_duration_since(swept)) {
                 self.sweep(now);
                 swept = Some(now);
+                is_news = true;
             }
-            for errand in self.desk.take_due(now, THREADS.saturating_sub(self.away)) {
-                self.away += 1;
-                self.messengers.send(errand);
+            if is_news || due <= now {
+                for errand in self.desk.take_due(now, THREADS.saturating_sub(self.away)) {
+                    self.away += 1;
+                    self.messengers.send(errand);
+                }
+                due = self.desk.next_due(now).unwrap_or(now + SWEEP).min(now + SWEEP);
             }
             if !self.desk.is_empty() || !self.unknown.is_empty() {
                 busy = now;
@@ -106,45 +122,66 @@ impl Loop {
                 tracing::info!("nothing to post");
                 return Ok(());
             }
-            let due = self.desk.next_due(now).unwrap_or(now + SWEEP).min(now + SWEEP);
-            let until = if self.desk.is_empty() { due.min(busy + idle) } else { due };
-            if self.wait(stop, until.saturating_duration_since(now))? {
+            let mut until = if self.desk.is_empty() { due.min(busy + idle) } else { due };
+            if self.is_blind {
+                until = until.min(now + SWEEP_PAUSE);
+            }
+            let Woken { stop, agents } = self.wait(stop, now, until)?;
+            if stop {
                 return Ok(());
             }
-            self.take_hints();
-            self.take_reports();
+            let is_hint = self.take_hints(&agents);
+            is_news = self.take_reports() || is_hint;
         }
     }
 
-    /// Waits for any event; whether it is the signal to stop.
-    fn wait(&self, stop: &OwnedFd, limit: Duration) -> Result<bool, RunError> {
+    /// Waits for any event until a time; hints of agents that rest are none.
+    fn wait(&self, stop: &OwnedFd, now: Instant, mut until: Instant) -> Result<Woken, RunError> {
         let watch = |fd| PollFd::from_borrowed_fd(fd, PollFlags::IN);
         let mut fds =
             vec![watch(stop.as_fd()), watch(self.arrivals.as_fd()), watch(self.messengers.as_fd())];
-        fds.extend(self.agents.values().map(|agent| watch(agent.results.as_fd())));
+        let mut agents = Vec::new();
+        for (id, agent) in &self.agents {
+            match agent.hints(now) {
+                Ok(hints) => {
+                    fds.push(watch(hints));
+                    agents.push(id);
+                }
+                Err(rest) => until = until.min(rest),
+            }
+        }
+        let limit = until.saturating_duration_since(now);
         let limit = Timespec {
             tv_sec: i64::try_from(limit.as_secs()).unwrap_or(i64::MAX),
             tv_nsec: i64::from(limit.subsec_nanos()),
         };
         match poll(&mut fds, Some(&limit)) {
-            Ok(_) | Err(Errno::INTR) => {
-                Ok(fds.first().is_some_and(|stop| !stop.revents().is_empty()))
-            }
-            Err(e) => Err(RunError::Wait(e.into())),
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(e) => return Err(RunError::Wait(e.into())),
         }
+        let mut ready = fds.iter().map(|fd| !fd.revents().is_empty());
+        let stop = ready.next().unwrap_or_default();
+        let agents =
+            ready.skip(2).zip(agents).filter(|(ready, _)| *ready).map(|(_, id)| id.clone());
+        Ok(Woken { stop, agents: agents.collect() })
     }
 
-    fn take_hints(&mut self) {
+    /// Reads the hints on new callbacks, and those of these agents; whether they brought something.
+    fn take_hints(&mut self, agents: &[AgentId]) -> bool {
         let now = Instant::now();
         let (mut arrived, mut ended, mut lost) = (Vec::new(), Vec::new(), false);
         drain(&mut self.arrivals, &mut arrived, &mut lost);
-        for agent in self.agents.values_mut() {
-            drain(&mut agent.results, &mut ended, &mut lost);
+        let desk = &self.desk;
+        for id in agents {
+            let Some(agent) = self.agents.get_mut(id) else { continue };
+            let read = agent.read_hints(|id| desk.waits_for(id), &mut ended, now);
+            lost |= !read.unwrap_or_else(|error| {
+                tracing::error!(AGENT = %id, "cannot read hints: {error}");
+                false
+            });
         }
-        if lost {
-            self.sweep(now);
-            return;
-        }
+        self.is_blind |= lost;
+        let is_news = !arrived.is_empty() || !ended.is_empty();
         for id in arrived {
             self.look(id, now);
         }
@@ -152,10 +189,14 @@ impl Loop {
             // A hint may come for a file that is no outcome; the messenger looks itself.
             self.desk.ended(id, now);
         }
+        is_news
     }
 
-    fn take_reports(&mut self) {
+    /// Learns how tries ended; whether one did.
+    fn take_reports(&mut self) -> bool {
+        let mut is_news = false;
         for Report { id, tries, verdict } in self.messengers.reports() {
+            is_news = true;
             self.away = self.away.saturating_sub(1);
             let mut chance = [0; 4];
             // Without chance the wait is the shortest.
@@ -175,10 +216,12 @@ impl Loop {
             }
             self.forget(id);
         }
+        is_news
     }
 
     /// Looks at everything: hints may get lost.
     fn sweep(&mut self, now: Instant) {
+        self.is_blind = false;
         let ids = self.there.ids(HELD_MAX).unwrap_or_else(|e| {
             tracing::error!("cannot list what is to be posted: {e}");
             Vec::new()
@@ -209,11 +252,7 @@ impl Loop {
         };
         if !self.agents.contains_key(&agent) {
             let tasks = self.state.agent(&callback.domain, &callback.path).tasks();
-            let opened = Producer::open(&tasks).map_err(io::Error::other).and_then(|producer| {
-                let results = producer.watch()?;
-                Ok(Agent { producer, results })
-            });
-            match opened {
+            match Agent::open(&tasks, now) {
                 Ok(opened) => drop(self.agents.insert(agent.clone(), opened)),
                 Err(_) if !tasks.exists() => {
                     tracing::warn!(TASK_ID = %id, AGENT = %agent, "not posted: the agent is gone");

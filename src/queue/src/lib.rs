@@ -45,6 +45,7 @@ mod record;
 mod request;
 #[cfg(test)]
 mod scratch;
+mod strangers;
 mod sync_lane;
 mod watch;
 
@@ -66,5 +67,6 @@ pub use publish::Recorded;
 pub use read_result::BadResult;
 pub use record::RecordError;
 pub use request::{Mode, Request, Submitter, TaskHead, Terms};
+pub use strangers::Strangers;
 pub use sync_lane::{SYNC_REQUEST_MAX_BYTES, SyncClaim, SyncConsumer, SyncProducer, sweep_sync};
 pub use watch::{Drained, ResultWatch, Watch};

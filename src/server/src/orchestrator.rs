@@ -7,7 +7,6 @@ mod agent_queue;
 mod file_queue;
 mod hint_reader;
 mod lanes;
-mod strangers;
 mod ticket;
 mod waiters;
 mod watch;

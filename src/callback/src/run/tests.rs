@@ -3,12 +3,15 @@
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpListener;
+use std::path::Path;
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 
+use ploinky_contract::limits::{STRANGERS_AT_ONCE, STRANGERS_REST};
 use ploinky_contract::paths::StateDir;
 use ploinky_queue::{
-    Callback, Claimed, Consumer, Mode, Request, Submitter, TaskError, Terms, boot_id, boottime_ns,
+    Callback, Claimed, Consumer, Mode, Producer, Request, Submitter, TaskError, Terms, boot_id,
+    boottime_ns,
 };
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -187,4 +190,47 @@ fn an_outcome_is_posted_once_it_is_there_and_until_it_is_taken() {
     assert_eq!(headers["webhook-id"], late.as_str());
     let document: Value = serde_json::from_slice(body).unwrap();
     assert_eq!(document["data"]["data"], serde_json::json!({"a": [1, 2]}), "{document}");
+}
+
+/// How often a thread of this process slept.
+fn sleeps(thread: &Path) -> u128 {
+    let status = fs::read_to_string(Path::new("/proc").join(thread).join("status")).unwrap();
+    let line = status.lines().find(|line| line.starts_with("voluntary_ctxt_switches"));
+    line.and_then(|line| line.split_whitespace().nth(1)?.parse().ok()).unwrap()
+}
+
+#[test]
+fn names_that_nobody_waits_for_wake_it_some_times_in_each_rest() {
+    let host = Host::new(&[]);
+    let open = host.accept(1, &host.origin);
+    let tasks = host.state.agent(&"localhost".parse().unwrap(), &"/a".parse().unwrap()).tasks();
+    let arguments =
+        Arguments { state: host.directory.path().to_owned(), idle: Duration::from_millis(300) };
+    let (named, name) = channel();
+    thread::scope(|scope| {
+        let running = scope.spawn(|| {
+            named.send(fs::read_link("/proc/thread-self").unwrap()).unwrap();
+            run(&arguments)
+        });
+        let poster = name.recv().unwrap();
+        // A name that is none of a task, and one that is. To make files would take longer.
+        let names = ["x".to_owned(), "7".repeat(32)].map(|name| tasks.join("responses").join(name));
+        fs::File::create(&names[0]).unwrap();
+        let (start, before) = (Instant::now(), sleeps(&poster));
+        for made in 0..5_000_usize {
+            let (from, to) = if made.is_multiple_of(2) { (0, 1) } else { (1, 0) };
+            rustix::fs::rename(&names[from], &names[to]).unwrap();
+            // Long enough to read the name and to sleep again.
+            thread::park_timeout(Duration::from_micros(50));
+        }
+        let slept = sleeps(&poster) - before;
+        let rests = start.elapsed().as_nanos() / STRANGERS_REST.as_nanos() + 1;
+        // Before each reading, and for the rest.
+        let most = rests * (u128::from(STRANGERS_AT_ONCE) + 1) + 10;
+        host.carry_out(open, Ok("1"));
+        running.join().unwrap().unwrap();
+        assert!(slept <= most, "slept {slept} times in {rests} rests");
+    });
+    // Results are posted all the same.
+    assert_eq!(host.received.try_iter().count(), 1);
 }

@@ -4,12 +4,10 @@ use std::io;
 use std::os::fd::{AsFd as _, AsRawFd, RawFd};
 
 use ploinky_contract::TaskId;
-use ploinky_queue::ResultWatch;
+use ploinky_queue::{ResultWatch, Strangers};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::time::{Instant, sleep_until};
-
-use super::strangers::Strangers;
 
 /// The hints on one agent.
 pub(super) struct HintReader {
@@ -38,7 +36,7 @@ impl AsRawFd for Source {
 impl HintReader {
     pub(super) fn new(results: ResultWatch) -> Self {
         let state = State::Resting(Source(results));
-        Self { state, strangers: Strangers::new(Instant::now()) }
+        Self { state, strangers: Strangers::new(Instant::now().into_std()) }
     }
 
     /// Waits for names and reads them. `false`: some were lost. May be given up at any time.
@@ -66,12 +64,12 @@ impl HintReader {
 
     /// Nobody waits for any of the names that were read.
     pub(super) fn were_strangers(&mut self) {
-        self.strangers.came(Instant::now());
+        self.strangers.came(Instant::now().into_std());
     }
 
     /// The hints in the event loop, after the rest that they are to have.
     async fn listen(&mut self) -> io::Result<Option<&mut AsyncFd<Source>>> {
-        if let Some(rest) = self.strangers.rest()
+        if let Some(rest) = self.strangers.rest().map(Instant::from_std)
             && Instant::now() < rest
         {
             self.state = match std::mem::replace(&mut self.state, State::Deaf) {

@@ -1,26 +1,27 @@
 //! How often names that nobody waits for may wake this process: an agent can make them without end.
 
+use std::time::Instant;
+
 use ploinky_contract::limits::{STRANGERS_AT_ONCE, STRANGERS_REST};
-use tokio::time::Instant;
 
 /// The readings of hints on one agent that brought nothing.
 ///
 /// After some of them in a row of [`STRANGERS_REST`], the kernel gathers names until it is over. Only hints on
 /// this agent wait for so long.
 #[derive(Debug)]
-pub(super) struct Strangers {
+pub struct Strangers {
     since: Instant,
     readings: u32,
 }
 
 impl Strangers {
     /// Nothing was read.
-    pub(super) fn new(now: Instant) -> Self {
+    pub fn new(now: Instant) -> Self {
         Self { since: now, readings: 0 }
     }
 
     /// Names were read, and nobody waits for any of them.
-    pub(super) fn came(&mut self, now: Instant) {
+    pub fn came(&mut self, now: Instant) {
         if self.since + STRANGERS_REST <= now {
             *self = Self::new(now);
         }
@@ -28,7 +29,7 @@ impl Strangers {
     }
 
     /// Until when hints are not read.
-    pub(super) fn rest(&self) -> Option<Instant> {
+    pub fn rest(&self) -> Option<Instant> {
         (STRANGERS_AT_ONCE <= self.readings).then(|| self.since + STRANGERS_REST)
     }
 }
