@@ -214,12 +214,12 @@ fn names_that_nobody_waits_for_wake_it_some_times_in_each_rest() {
         });
         let poster = name.recv().unwrap();
         // A name that is none of a task, and one that is. To make files would take longer.
-        let names = ["x".to_owned(), "7".repeat(32)].map(|name| tasks.join("responses").join(name));
-        fs::File::create(&names[0]).unwrap();
+        let files = ["x".to_owned(), "7".repeat(32)].map(|name| tasks.join("responses").join(name));
+        fs::File::create(&files[0]).unwrap();
         let (start, before) = (Instant::now(), sleeps(&poster));
         for made in 0..5_000_usize {
             let (from, to) = if made.is_multiple_of(2) { (0, 1) } else { (1, 0) };
-            rustix::fs::rename(&names[from], &names[to]).unwrap();
+            rustix::fs::rename(&files[from], &files[to]).unwrap();
             // Long enough to read the name and to sleep again.
             thread::park_timeout(Duration::from_micros(50));
         }
