@@ -17,6 +17,7 @@ mod json;
 pub mod limits;
 mod manifest;
 pub mod paths;
+mod space;
 mod task_document;
 mod task_id;
 mod task_key;
@@ -37,6 +38,7 @@ pub use json::{TooDeep, check_depth, is_object};
 pub use manifest::{
     Command, Container, Handler, Health, Manifest, ManifestError, Resources, Retry, Service, Worker,
 };
+pub use space::{Floor, Space};
 pub use task_document::{ErrorDocument, FileDocument, TaskDocument, TaskPage, TaskState};
 pub use task_id::{InvalidTaskId, TaskId};
 pub use task_key::{TASK_KEY_DIGITS, is_task_key};

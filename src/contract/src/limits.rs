@@ -156,6 +156,13 @@ pub const HANDLER_GRACE: Duration = Duration::from_secs(2);
 pub const IN_FLIGHT_PER_AGENT: usize = 128;
 /// Share of free blocks or inodes, in percent, below which no task is taken (507).
 pub const FREE_SPACE_FLOOR_PERCENT: u64 = 5;
+/// Share of the memory of lanes, in percent, that workers keep free for results, unless the next two are less:
+/// below it new calls go through the disk, and streams are refused (507).
+pub const LANE_FLOOR_PERCENT: u64 = 25;
+/// Bytes that are room enough for results: 128 of the longest ones.
+pub const LANE_ENOUGH_BYTES: u64 = 1 << 30;
+/// Inodes that are.
+pub const LANE_ENOUGH_INODES: u64 = 65_536;
 /// How long a waiting request goes without a hint from the kernel before its result is looked for.
 pub const RESULT_POLL: Duration = Duration::from_millis(250);
 /// Readings of hints on one agent that bring nothing anybody waits for, in each [`STRANGERS_REST`]; then hints of

@@ -9,6 +9,7 @@ use std::io::{self, BufRead, IsTerminal, Read};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use ploinky_contract::Space;
 use ploinky_contract::paths::{INSTALLED_AGENTS, RUNTIME, RuntimeDir, STATE, StateDir};
 use ploinky_control::ControlError;
 use rustix::fs::{Mode, OFlags};
@@ -33,15 +34,6 @@ pub(crate) struct Paths {
     pub(crate) installed: PathBuf,
     /// Where an archive waits for the supervisor.
     pub(crate) temporary: PathBuf,
-}
-
-/// Room of a file system.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) struct Space {
-    /// Bytes, all and free for us.
-    pub(crate) bytes: (u64, u64),
-    /// Inodes, all and free for us; zero where the file system does not count them.
-    pub(crate) inodes: (u64, u64),
 }
 
 /// The machine as the verbs see it.
@@ -157,13 +149,8 @@ impl Machine for Local {
 
     fn space(&self, path: &Path) -> io::Result<Space> {
         let found = rustix::fs::statvfs(path)?;
-        Ok(Space {
-            bytes: (
-                found.f_blocks.saturating_mul(found.f_frsize),
-                found.f_bavail.saturating_mul(found.f_frsize),
-            ),
-            inodes: (found.f_files, found.f_favail),
-        })
+        let (blocks, inodes) = ((found.f_blocks, found.f_bavail), (found.f_files, found.f_favail));
+        Ok(Space::of(blocks, found.f_frsize, inodes))
     }
 
     fn run(&self, words: &[&str], environment: &[(&str, &str)]) -> io::Result<Finished> {

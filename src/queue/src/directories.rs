@@ -5,8 +5,8 @@ use std::os::fd::OwnedFd;
 use std::path::{Component, Path, PathBuf};
 use std::sync::OnceLock;
 
-use ploinky_contract::TaskId;
-use rustix::fs::{AtFlags, CWD, Mode, OFlags, fstat, openat, statat, unlinkat};
+use ploinky_contract::{Space, TaskId};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, fstat, fstatvfs, openat, statat, unlinkat};
 use rustix::io::Errno;
 
 use crate::disk::Disk;
@@ -211,6 +211,13 @@ pub(crate) fn place(directory: &OwnedFd) -> io::Result<(u64, u64)> {
 /// How every directory is opened.
 pub(crate) const DIRECTORY: OFlags =
     OFlags::DIRECTORY.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+
+/// The room of the file system of a directory.
+pub(crate) fn space_of(directory: &OwnedFd) -> io::Result<Space> {
+    let found = fstatvfs(directory)?;
+    let (blocks, inodes) = ((found.f_blocks, found.f_bavail), (found.f_files, found.f_favail));
+    Ok(Space::of(blocks, found.f_frsize, inodes))
+}
 
 /// Whether something, of whatever kind, is at the name.
 pub(crate) fn exists(directory: &OwnedFd, id: TaskId) -> io::Result<bool> {

@@ -13,8 +13,8 @@ use std::io;
 use std::path::Path;
 use std::sync::Mutex;
 
-use ploinky_contract::limits::FREE_SPACE_FLOOR_PERCENT;
-use rustix::fs::{Mode, fstatvfs};
+use ploinky_contract::Floor;
+use rustix::fs::Mode;
 
 pub use self::backlog::Backlog;
 pub use self::cancel::Cancel;
@@ -24,7 +24,7 @@ use self::known::KnownDurable;
 pub use self::list::{Cursor, Filter, InvalidCursor, Page};
 pub(crate) use self::submit::refused;
 pub use self::submit::{Accepted, SubmitError, is_no_space};
-use crate::directories::{Directories, OpenError};
+use crate::directories::{Directories, OpenError, space_of};
 use crate::janitor::Janitor;
 use crate::lock::runner_is_alive_in;
 use crate::watch::ResultWatch;
@@ -66,12 +66,7 @@ impl Producer {
     /// # Errors
     /// When the file system does not tell.
     pub fn has_room(&self) -> io::Result<bool> {
-        let about = fstatvfs(&self.directories.requests)?;
-        let is_above = |free: u64, all: u64| {
-            all == 0
-                || u128::from(all) * u128::from(FREE_SPACE_FLOOR_PERCENT) <= u128::from(free) * 100
-        };
-        Ok(is_above(about.f_bavail, about.f_blocks) && is_above(about.f_favail, about.f_files))
+        Ok(!space_of(&self.directories.requests)?.is_below(Floor::USABLE))
     }
 
     /// Whether the agent serves its queue.

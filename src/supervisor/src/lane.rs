@@ -16,9 +16,8 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
-use ploinky_contract::AgentId;
-use ploinky_contract::limits::FREE_SPACE_FLOOR_PERCENT;
 use ploinky_contract::paths::RuntimeDir;
+use ploinky_contract::{AgentId, Floor, Space};
 use rustix::fs::AtFlags;
 use rustix::io::Errno;
 
@@ -187,15 +186,11 @@ fn has_room(sync: &OwnedFd, id: &AgentId) -> io::Result<()> {
         return Ok(());
     }
     let found = rustix::fs::fstatvfs(sync)?;
+    let (blocks, inodes) = ((found.f_blocks, found.f_bavail), (found.f_files, found.f_favail));
+    let space = Space::of(blocks, found.f_frsize, inodes);
     // Not the floor of the workers, who keep room for results (`queue/sync_lane`): a lane needs its directories
     // and the slots of agent-core.
-    let scarce = |all: u64, free: u64| {
-        free.saturating_mul(100) < all.saturating_mul(FREE_SPACE_FLOOR_PERCENT)
-    };
-    if scarce(found.f_blocks, found.f_bavail) || scarce(found.f_files, found.f_favail) {
-        return Err(Errno::NOSPC.into());
-    }
-    Ok(())
+    if space.is_below(Floor::USABLE) { Err(Errno::NOSPC.into()) } else { Ok(()) }
 }
 
 /// Removes what has this name, a directory with all that is in it.

@@ -1,9 +1,10 @@
 //! The memory in which calls wait.
 
-use ploinky_contract::limits::FREE_SPACE_FLOOR_PERCENT;
+use ploinky_contract::limits::{LANE_ENOUGH_BYTES, LANE_ENOUGH_INODES, LANE_FLOOR_PERCENT};
+use ploinky_contract::{Floor, Space};
 
 use super::{Said, ok, text, warn};
-use crate::machine::{Machine, Space};
+use crate::machine::Machine;
 use crate::words::size;
 
 const MOUNTS: &str = "/proc/self/mounts";
@@ -40,12 +41,19 @@ pub(super) fn lanes(machine: &dyn Machine) -> Said {
         Err(e) => return warn(format!("{shown} cannot be looked at: {e}"), "run this as root"),
     };
     let Space { bytes, inodes } = found;
-    let least = percent(bytes).min(percent(inodes));
-    let message =
-        format!("{shown} has {} free, and {} % of its inodes", size(bytes.1), percent(inodes));
-    if least < FREE_SPACE_FLOOR_PERCENT {
+    let message = format!(
+        "{shown} has {} free ({} %), and {} % of its inodes",
+        size(bytes.1),
+        percent(bytes),
+        percent(inodes)
+    );
+    if found.is_below(Floor::LANE) {
         warn(
-            format!("{message}; below {FREE_SPACE_FLOOR_PERCENT} % calls go through the disk"),
+            format!(
+                "{message}; below {LANE_FLOOR_PERCENT} % and {}, or {LANE_ENOUGH_INODES} inodes, calls go \
+                 through the disk, which takes longer, and streams are refused with 507",
+                size(LANE_ENOUGH_BYTES)
+            ),
             format!(
                 "`sudo du -s {shown}/*` names the agent that fills it; restart or undeploy that one"
             ),
@@ -80,18 +88,33 @@ mod tests {
         let wrong = with("/dev/sda1 /run/ploinky/sync ext4 rw 0 0\n");
         assert_eq!(wrong.message, "/run/ploinky/sync is ext4 instead of memory");
         let right = with("tmpfs /run/ploinky/sync tmpfs rw 0 0\n");
-        assert_eq!(right, ok("/run/ploinky/sync has 50.0 GiB free, and 50 % of its inodes"));
+        assert_eq!(right, ok("/run/ploinky/sync has 50.0 GiB free (50 %), and 50 % of its inodes"));
     }
 
     #[test]
-    fn a_memory_that_is_full_is_told() {
+    fn a_memory_in_which_workers_take_no_calls_is_told() {
         let mut machine = bare();
         machine.files.insert(MOUNTS.into(), "tmpfs /run/ploinky/sync tmpfs rw 0 0\n".into());
-        for (bytes, inodes) in [((1_000, 49), (100, 100)), ((1_000, 900), (100, 4))] {
+        let mut with = |bytes, inodes| {
             machine.space = Space { bytes, inodes };
-            let said = lanes(&machine);
-            assert_eq!(said.verdict, Verdict::Warn, "{}", said.message);
-            assert!(said.message.contains("calls go through the disk"), "{}", said.message);
+            lanes(&machine)
+        };
+        let (little, many) = (1 << 30, (262_144, 65_536));
+        for (bytes, inodes) in [
+            ((1_000, 249), (100, 100)),
+            ((1_000, 900), (100, 24)),
+            ((8 * little, little - 1), many),
+            ((8 * little, 8 * little), (1 << 20, 65_535)),
+        ] {
+            let Said { verdict, message, .. } = with(bytes, inodes);
+            assert_eq!(verdict, Verdict::Warn, "{message}");
+            assert!(message.contains("calls go through the disk"), "{message}");
+            assert!(message.contains("streams are refused"), "{message}");
+        }
+        for (bytes, inodes) in
+            [((1_000, 250), (100, 25)), ((8 * little, little), (1 << 20, 65_536)), ((0, 0), (0, 0))]
+        {
+            assert_eq!(with(bytes, inodes).verdict, Verdict::Ok, "{bytes:?} {inodes:?}");
         }
     }
 }

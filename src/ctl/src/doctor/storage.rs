@@ -5,7 +5,7 @@ use std::io;
 use ploinky_contract::limits::{
     CONFIG_MAX_BYTES, DEPLOYMENTS_MAX, FREE_SPACE_FLOOR_PERCENT, UID_RANGE_FIRST, UID_RANGE_SIZE,
 };
-use ploinky_contract::{Config, is_task_key};
+use ploinky_contract::{Config, Floor, is_task_key};
 
 use super::{Said, fail, ok, text, warn};
 use crate::machine::Machine;
@@ -87,7 +87,7 @@ pub(super) fn space(machine: &dyn Machine) -> Said {
     );
     let fix = "remove images with `sudo podman image prune`, or give the file system more room";
     match bytes.min(inodes) {
-        least if least < FREE_SPACE_FLOOR_PERCENT => fail(
+        _ if found.is_below(Floor::USABLE) => fail(
             format!("{message}; below {FREE_SPACE_FLOOR_PERCENT} % calls are refused with 507"),
             fix,
         ),
@@ -140,10 +140,11 @@ fn is_key(text: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use ploinky_contract::Space;
+
     use super::*;
     use crate::doctor::Verdict;
     use crate::doctor::tests::bare;
-    use crate::machine::Space;
 
     #[test]
     fn ranges_that_touch_those_of_agents_are_refused() {

@@ -8,10 +8,10 @@ use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 
-use ploinky_contract::AgentName;
+use ploinky_contract::{AgentName, Space};
 use ploinky_control::{AgentStatus, ControlError, HostStatus};
 
-use super::{Finished, Local, Machine, Paths, Space};
+use super::{Finished, Local, Machine, Paths};
 use crate::place::Place;
 use crate::supervisor::{Change, Supervisor};
 

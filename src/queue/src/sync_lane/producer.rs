@@ -5,18 +5,16 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::Mutex;
 
-use ploinky_contract::TaskId;
 use ploinky_contract::limits::{RESULT_MAX_BYTES, WORKERS_MAX};
-use rustix::fs::{
-    AtFlags, Mode, OFlags, fchmod, fstat, fstatvfs, mkdirat, mkfifoat, openat, unlinkat,
-};
+use ploinky_contract::{Floor, TaskId};
+use rustix::fs::{AtFlags, Mode, OFlags, fchmod, fstat, mkdirat, mkfifoat, openat, unlinkat};
 use rustix::io::Errno;
 
 use super::claims::{Seen, look_for};
 use super::directories::SyncDirectories;
 use super::janitor::SyncJanitor;
 use super::spares::Spares;
-use crate::directories::{Directories, exists, unless_absent};
+use crate::directories::{Directories, exists, space_of, unless_absent};
 use crate::lock::runner_is_alive_in;
 use crate::producer::{FILE_MODE, refused, remove_result};
 use crate::publish::{Recorded, publish_open};
@@ -26,12 +24,6 @@ use crate::{Cancel, OpenError, Outcome, Producer, Request, SubmitError};
 
 /// Bytes of a request that the lane takes; longer ones go through the disk, memory is shared by all agents.
 pub const SYNC_REQUEST_MAX_BYTES: usize = 256 * 1024;
-/// Share of the lane's file system, in percent, that is kept free for results, unless the next two are less.
-const FREE_FLOOR_PERCENT: u64 = 25;
-/// Bytes that are room enough for results: 128 of the longest ones.
-const FREE_ENOUGH_BYTES: u64 = 1 << 30;
-/// Inodes that are.
-const FREE_ENOUGH_INODES: u64 = 65_536;
 /// Of `responses/<n>`: the agent makes records and removes only its own. The kernel adds the set-group-id bit
 /// of the parent, which a service under `RestrictSUIDSGID=` may not name.
 const RESPONSES_MODE: Mode = Mode::from_raw_mode(0o1770);
@@ -120,14 +112,7 @@ impl SyncProducer {
     /// # Errors
     /// When the file system does not tell.
     pub fn has_room(&self) -> io::Result<bool> {
-        let about = fstatvfs(&self.directories.requests)?;
-        let is_enough = |free: u64, all: u64, enough: u64| {
-            let floor = (u128::from(all) * u128::from(FREE_FLOOR_PERCENT) / 100).min(enough.into());
-            floor <= u128::from(free)
-        };
-        let blocks = FREE_ENOUGH_BYTES / about.f_frsize.max(1);
-        Ok(is_enough(about.f_bavail, about.f_blocks, blocks)
-            && is_enough(about.f_favail, about.f_files, FREE_ENOUGH_INODES))
+        Ok(!space_of(&self.directories.requests)?.is_below(Floor::LANE))
     }
 
     /// The outcome of a task that this worker submitted, or `None` if it has none yet. The files stay; call
