@@ -74,6 +74,10 @@ impl CallbackBox {
     /// Nothing may be promised then.
     pub fn put(&self, callback: &Callback) -> io::Result<()> {
         let Callback { id, domain, path, url } = callback;
+        // What is visible was synced before; on a full disk it would be refused.
+        if self.has(*id)? {
+            return self.disk.sync_directory(&self.directory);
+        }
         let written = Written {
             v: VERSION,
             id: id.as_str(),

@@ -4,6 +4,7 @@ use std::io;
 
 use ploinky_contract::TaskId;
 use rustix::fs::{AtFlags, mkdirat, unlinkat};
+use rustix::io::Errno;
 
 use super::{FILE_MODE, LOCK_MODE, Producer};
 use crate::Request;
@@ -100,7 +101,7 @@ impl Producer {
     /// # Errors
     /// For each task of its own. Nothing of it is visible then, but for [`SubmitError::Unknown`].
     pub fn submit_durable(&self, requests: &[Request]) -> Vec<Result<Accepted, SubmitError>> {
-        let Directories { disk, requests: directory, requests_sync, .. } = &self.directories;
+        let disk = &self.directories.disk;
         // All are written before the first is synced, so that the disk has them at once.
         let staged: Vec<_> = requests.iter().map(|request| self.stage(request)).collect();
         let staged: Vec<_> = staged
@@ -128,6 +129,46 @@ impl Producer {
             })
             .collect();
         drop(gate);
+        let known = |(request, linked): (&Request, Result<_, SubmitError>)| {
+            linked.or_else(|error| self.known_at_least(request, error))
+        };
+        self.sync_linked(requests, requests.iter().zip(linked).map(known).collect())
+    }
+
+    /// Takes no task, but knows those that were submitted before with the same key: what
+    /// [`Producer::submit_durable`] says on a disk that is full.
+    ///
+    /// # Errors
+    /// For each task of its own, mostly [`SubmitError::NoSpace`].
+    pub fn find_durable(&self, requests: &[Request]) -> Vec<Result<Accepted, SubmitError>> {
+        let find = |request: &Request| {
+            let full = SubmitError::NoSpace { id: request.id, source: Errno::NOSPC.into() };
+            self.known_at_least(request, full)
+        };
+        self.sync_linked(requests, requests.iter().map(find).collect())
+    }
+
+    /// Without space a task that is there already is as good as before.
+    fn known_at_least(
+        &self,
+        request: &Request,
+        error: SubmitError,
+    ) -> Result<Accepted, SubmitError> {
+        let is_full = matches!(error, SubmitError::NoSpace { .. });
+        if is_full && is_keyed(request) && self.has_request(request.id).unwrap_or(false) {
+            Ok(Accepted::Exists)
+        } else {
+            Err(error)
+        }
+    }
+
+    /// Makes those of the requests durable that are visible.
+    fn sync_linked(
+        &self,
+        requests: &[Request],
+        linked: Vec<Result<Accepted, SubmitError>>,
+    ) -> Vec<Result<Accepted, SubmitError>> {
+        let Directories { disk, requests: directory, requests_sync, .. } = &self.directories;
         if linked.iter().all(Result::is_err) {
             return linked;
         }

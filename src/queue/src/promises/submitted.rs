@@ -168,3 +168,32 @@ fn the_head_of_a_long_request_is_read_without_its_parameters() {
     assert_eq!(claim.request().unwrap().params.len(), 3);
     assert!(Outcome::decode(id(1), claim.bytes()).is_err());
 }
+
+#[test]
+fn a_keyed_request_that_is_there_is_known_when_nothing_new_is_taken() {
+    let queue = Scratch::new();
+    assert_eq!(queue.accept(&keyed(1)).unwrap(), Accepted::New);
+    assert_eq!(queue.accept(&kept(2, 1)).unwrap(), Accepted::New);
+    let find = |requests: &[_]| queue.producer.find_durable(requests);
+    let found = find(&[keyed(1), kept(2, 1), keyed(3)]);
+    assert!(matches!(found[0], Ok(Accepted::Exists)), "{found:?}");
+    // An id that nobody repeats is none of an earlier task.
+    assert!(matches!(found[1], Err(SubmitError::NoSpace { .. })), "{found:?}");
+    assert!(matches!(found[2], Err(SubmitError::NoSpace { .. })), "{found:?}");
+    // Who made it may have died before it was on the disk.
+    queue.producer.directories.disk.faults.fail(Step::Directory);
+    let found = find(&[keyed(1)]);
+    assert!(matches!(found[0], Err(SubmitError::Unknown { .. })), "{found:?}");
+    assert_eq!(queue.names("requests").len(), 2);
+}
+
+#[test]
+fn a_full_disk_does_not_hide_a_keyed_request_that_is_there() {
+    let Some((queue, _mounted)) = Scratch::on_tmpfs("size=64k,nr_inodes=40") else { return };
+    assert_eq!(queue.accept(&keyed(1)).unwrap(), Accepted::New);
+    let fill = std::fs::File::create(queue.path("files", "fill")).unwrap();
+    while rustix::io::pwrite(&fill, &[1; 4096], fill.metadata().unwrap().len()).is_ok() {}
+    assert_eq!(queue.accept(&keyed(1)).unwrap(), Accepted::Exists);
+    let refused = queue.accept(&keyed(2));
+    assert!(matches!(refused, Err(SubmitError::NoSpace { .. })), "{refused:?}");
+}

@@ -17,7 +17,9 @@ use std::time::{Duration, Instant};
 
 use ploinky_contract::TaskId;
 use ploinky_contract::limits::FREE_BYTES;
-use ploinky_queue::{Accepted, BadResult, FileResult, OutputFile, Producer, SubmitError};
+use ploinky_queue::{
+    Accepted, BadResult, FileResult, OutputFile, Producer, SubmitError, is_no_space,
+};
 
 use self::backlog::BacklogGuard;
 pub(crate) use self::callbacks::{Callbacks, Place};
@@ -102,11 +104,14 @@ impl FileQueue {
         shared.backlog.check(&request.owner)?;
         let status = words::status_of_new(&request);
         let owner = request.owner.clone();
-        let has_callback = request.terms.callback.is_some();
+        // A note on a task with a key may be that of an earlier call. Who posts outcomes removes it if there is no
+        // such task.
+        let is_own_note = request.terms.callback.is_some() && request.terms.digest.is_none();
         if let Some(url) = request.terms.callback.clone() {
             // First, so that no task is accepted whose outcome nobody would post.
             self.on_disk(move |shared| {
-                shared.callbacks.put(id, &shared.place, &url).map_err(trouble)
+                let noted = shared.callbacks.put(id, &shared.place, &url);
+                noted.map_err(|e| if is_no_space(&e) { Refusal::NoSpace } else { trouble(e) })
             })
             .await?;
         }
@@ -137,7 +142,7 @@ impl FileQueue {
             }
             Ok(Accepted::Exists) => Err(Refusal::Submit(SubmitError::Exists { id })),
             Err(error @ (SubmitError::NoSpace { .. } | SubmitError::Publish { .. }))
-                if has_callback =>
+                if is_own_note =>
             {
                 self.shared.callbacks.take_back(id);
                 Err(error.into())

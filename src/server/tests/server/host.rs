@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use clap::Parser as _;
 use ploinky_contract::paths::{AgentDir, StateDir};
 use ploinky_server::{Arguments, Inherited};
+use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 use tempfile::TempDir;
 use tokio::sync::oneshot;
 
@@ -30,6 +31,24 @@ pub(crate) struct Server {
     pub(crate) admin: PathBuf,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
+}
+
+/// A file system that was mounted for a test, until drop.
+pub(crate) struct Mounted(PathBuf);
+
+impl Mounted {
+    /// 4 MiB at `path`.
+    pub(crate) fn small(path: &Path) -> Self {
+        // As root, like all of tests/check: a test that is left out would read as passed.
+        mount("tmpfs", path, "tmpfs", MountFlags::empty(), Some(c"size=4m")).unwrap();
+        Self(path.to_owned())
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        unmount(&self.0, UnmountFlags::DETACH).ok();
+    }
 }
 
 impl Host {

@@ -7,7 +7,7 @@ use serde_json::json;
 use crate::accepted::ask;
 use crate::agent::Agent;
 use crate::client::{Reply, call_with, exchange};
-use crate::host::{Host, Server, eventually, queue_files};
+use crate::host::{Host, Mounted, Server, eventually, queue_files};
 
 const BODY: &str = r#"{"command":"echo","params":[1]}"#;
 
@@ -121,4 +121,35 @@ fn a_hundred_posts_of_one_key_through_four_instances_are_one_task() {
     assert_eq!(ids.len(), 1);
     let requests = queue_files(&directory.tasks());
     assert_eq!(requests.iter().filter(|name| name.starts_with("requests/")).count(), 1);
+}
+
+#[test]
+fn a_repeat_is_answered_on_a_full_disk() {
+    let host = Host::new();
+    let tasks = host.directory("localhost", "/a").tasks();
+    std::fs::create_dir_all(&tasks).unwrap();
+    let _mounted = Mounted::small(&tasks);
+    host.agent("localhost", "/a", 30);
+    std::fs::create_dir(host.state().callbacks()).unwrap();
+    host.configure(&crate::host::config(&["/a"]).replacen(
+        '{',
+        r#"{"settings":{"callbackOrigins":["https://example.org"]},"#,
+        1,
+    ));
+    let server = host.start();
+    let headers = "Prefer: respond-async\r\nCallback-Url: https://example.org/done\r\n";
+    let first = post(&server, headers, BODY);
+    assert_eq!(first.status, 202, "{}", first.text());
+    let fill = std::fs::File::create(tasks.join("outputs/fill")).unwrap();
+    while rustix::io::pwrite(&fill, &[1; 4096], fill.metadata().unwrap().len()).is_ok() {}
+    let other = call_with("/a", &format!("Idempotency-Key: k-2\r\n{headers}"), BODY);
+    let refused = exchange(server.address, other);
+    assert_eq!(refused.failure(), (507, "NO_SPACE".to_owned()));
+    for headers in [headers, "Prefer: respond-async\r\n"] {
+        let again = post(&server, headers, BODY);
+        assert_eq!((again.status, again.header("task-id")), (202, first.header("task-id")));
+    }
+    let reused = post(&server, headers, r#"{"command":"echo"}"#);
+    assert_eq!(reused.failure(), (422, "IDEMPOTENCY_KEY_REUSED".to_owned()));
+    assert!(host.state().callbacks().join(first.header("task-id").unwrap()).exists());
 }

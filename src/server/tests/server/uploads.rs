@@ -5,11 +5,10 @@ use std::path::Path;
 
 use ploinky_contract::TaskId;
 use ploinky_contract::limits::UPLOADS_AT_ONCE;
-use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 
 use crate::agent::Agent;
 use crate::client::{Client, Reply, exchange, get};
-use crate::host::{Host, eventually, queue_files};
+use crate::host::{Host, Mounted, eventually, queue_files};
 
 /// A form with one file and one field.
 fn form(content: &str) -> String {
@@ -131,22 +130,12 @@ fn as_many_uploads_come_at_once_as_allowed() {
     assert_nothing_is_left(&directory.tasks());
 }
 
-struct Mounted(std::path::PathBuf);
-
-impl Drop for Mounted {
-    fn drop(&mut self) {
-        unmount(&self.0, UnmountFlags::DETACH).ok();
-    }
-}
-
 #[test]
 fn a_full_disk_refuses_the_upload_whole() {
     let host = Host::new();
     let directory = host.directory("localhost", "/a");
     std::fs::create_dir_all(directory.tasks()).unwrap();
-    // As root, like all of tests/check: a test that is left out would read as passed.
-    mount("tmpfs", directory.tasks(), "tmpfs", MountFlags::empty(), Some(c"size=4m")).unwrap();
-    let _mounted = Mounted(directory.tasks());
+    let _mounted = Mounted::small(&directory.tasks());
     let directory = host.agent("localhost", "/a", 30);
     host.configure(&crate::host::config(&["/a"]));
     let server = host.start();

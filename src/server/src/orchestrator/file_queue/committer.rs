@@ -86,9 +86,7 @@ impl Committer {
         if self.producer.has_room().unwrap_or(true) {
             return self.producer.submit_durable(requests);
         }
-        let full = || rustix::io::Errno::NOSPC.into();
-        let refused = |request: &Request| SubmitError::NoSpace { id: request.id, source: full() };
-        requests.iter().map(|request| Err(refused(request))).collect()
+        self.producer.find_durable(requests)
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
