@@ -1,5 +1,7 @@
-//! Whether the agent is well: asked from outside by `agent-core health`, and once before it counts as started.
+//! Whether a program of the manifest says that the agent is well: before it counts as started, and whenever
+//! somebody asks with `agent-core health`, as units of earlier versions do.
 
+use std::process::ExitStatus;
 use std::time::Duration;
 
 use ploinky_contract::Health;
@@ -13,7 +15,7 @@ use crate::program::{StartError, start_probe};
 use crate::stop::Stop;
 
 /// Time that one probe has.
-const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
+pub(crate) const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Time in which the readiness probe has to succeed once; below the start timeout of the unit.
 const READY_TIMEOUT: Duration = Duration::from_secs(60);
 /// Time between two readiness probes.
@@ -31,9 +33,9 @@ pub(crate) enum HealthError {
     #[error("the probe does not run")]
     Start(#[source] StartError),
     #[error("the probe `{program}` ended with {status}")]
-    Unwell { program: String, status: std::process::ExitStatus },
-    #[error("the probe `{program}` did not end within 5 s")]
-    Late { program: String },
+    Unwell { program: String, status: ExitStatus },
+    #[error("the probe `{program}` did not end within {limit:?}")]
+    Late { program: String, limit: Duration },
     #[error("the probe `{program}` did not succeed within 60 s")]
     NeverReady { program: String, source: Box<HealthError> },
 }
@@ -72,12 +74,22 @@ pub(crate) fn wait_until_ready(words: &[String], stop: &Stop) -> Result<bool, He
 
 fn probe(words: &[String]) -> Result<(), HealthError> {
     let mut program = start_probe(words).map_err(HealthError::Start)?;
-    match program.wait(BootTime::after(PROBE_TIMEOUT)) {
-        Some(status) if status.success() => Ok(()),
-        Some(status) => Err(HealthError::Unwell { program: words.join(" "), status }),
-        None => {
-            program.signal(Signal::KILL);
-            Err(HealthError::Late { program: words.join(" ") })
-        }
+    if let Some(status) = program.wait(BootTime::after(PROBE_TIMEOUT)) {
+        return ended(words, status);
     }
+    program.signal(Signal::KILL);
+    Err(late(words, PROBE_TIMEOUT))
+}
+
+/// What a probe says by its end.
+pub(crate) fn ended(words: &[String], status: ExitStatus) -> Result<(), HealthError> {
+    if status.success() {
+        return Ok(());
+    }
+    Err(HealthError::Unwell { program: words.join(" "), status })
+}
+
+/// What is said of a probe that had its time.
+pub(crate) fn late(words: &[String], limit: Duration) -> HealthError {
+    HealthError::Late { program: words.join(" "), limit }
 }

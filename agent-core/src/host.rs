@@ -1,22 +1,24 @@
 //! Stands in front of a program of the image that serves the queue itself: holds the sign that the queue is
-//! served, ends what the program's life before left, and passes signals on.
+//! served, ends what the program's life before left, passes signals on, and gives signs of life.
 
 use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
 use std::process::ExitStatus;
 
-use ploinky_queue::{Consumer, boot_id};
+use ploinky_queue::{Consumer, RunnerLock, boot_id};
 use rustix::event::{PollFd, PollFlags};
 use rustix::fs::Mode;
 use rustix::process::Signal;
 use sd_notify::NotifyState;
 
 use crate::arguments::Arguments;
-use crate::boot_time::wait;
+use crate::boot_time::{BootTime, wait};
 use crate::health::wait_until_ready;
+use crate::heartbeat::{Heartbeat, attest_locks};
 use crate::log;
 use crate::manifest_file;
 use crate::program::{self, Program};
-use crate::serve::{ServeError, recover};
+use crate::serve::{DRAIN, ServeError, leave_last_words, recover};
 use crate::stop::Stop;
 
 /// Exit code of a program that was ended by signal 0; the usual way to tell a signal.
@@ -33,7 +35,7 @@ pub(crate) fn host(arguments: &Arguments) -> Result<u8, ServeError> {
     rustix::process::umask(Mode::from_raw_mode(0o022));
     let boot_id = boot_id().map_err(ServeError::BootId)?;
     let consumer = Consumer::open(tasks, boot_id).map_err(ServeError::Open)?;
-    let _lock = consumer.become_runner().map_err(ServeError::Lock)?.ok_or(ServeError::Taken)?;
+    let lock = consumer.become_runner().map_err(ServeError::Lock)?.ok_or(ServeError::Taken)?;
     if !recover(&|| consumer.recover(), &term)? {
         return Ok(0);
     }
@@ -49,31 +51,53 @@ pub(crate) fn host(arguments: &Arguments) -> Result<u8, ServeError> {
         }
     }
     log::event(&format!("`{}` serves {}", words.join(" "), tasks.display()));
-    if let Err(e) = sd_notify::notify(&[NotifyState::Ready]) {
-        log::event(&format!("cannot tell the service manager: {e}"));
-    }
-    let status = follow(&mut program, &term, &int).map_err(set_up("the wait for the program"))?;
+    let doing = format!("`{}` serves the queue", words.join(" "));
+    let liveness = container.health.liveness.as_deref();
+    let heartbeat = Heartbeat::begin(&doing, lock.take_left(), liveness);
+    let status = match follow(&mut program, &term, &int, heartbeat, &lock, tasks) {
+        Ok(status) => status,
+        Err(e) => {
+            sd_notify::notify(&[NotifyState::Stopping]).ok();
+            program.signal(Signal::TERM);
+            program.wait(BootTime::after(DRAIN));
+            leave_last_words(&lock, &e);
+            return Err(e);
+        }
+    };
     log::event(&format!("`{}` ended: {status}", words.join(" ")));
     Ok(exit_code(status))
 }
 
-/// Passes signals on until the program has ended.
-fn follow(program: &mut Program, term: &Stop, int: &Stop) -> std::io::Result<ExitStatus> {
+/// Passes signals on and gives signs of life until the program has ended, or is not well for good.
+fn follow(
+    program: &mut Program,
+    term: &Stop,
+    int: &Stop,
+    mut heartbeat: Heartbeat<'_>,
+    lock: &RunnerLock,
+    tasks: &Path,
+) -> Result<ExitStatus, ServeError> {
     loop {
         if let Some(status) = program.reap() {
             return Ok(status);
         }
-        let mut fds = [
+        let mut fds = vec![
             PollFd::new(program, PollFlags::IN),
             PollFd::new(term, PollFlags::IN),
             PollFd::new(int, PollFlags::IN),
         ];
-        wait(&mut fds, None)?;
-        let [_, has_term, has_int] = fds.map(|fd| !fd.revents().is_empty());
+        fds.extend(heartbeat.probe().map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
+        wait(&mut fds, Some(heartbeat.due())).map_err(|e| ServeError::SetUp {
+            what: "the wait for the program",
+            source: e.into(),
+        })?;
+        let came: Vec<bool> = fds.iter().map(|fd| !fd.revents().is_empty()).collect();
+        drop(fds);
+        heartbeat.go_on(&mut || attest_locks(&[(lock, tasks)])).map_err(ServeError::Unwell)?;
         for (stop, signal, has_come) in
-            [(term, Signal::TERM, has_term), (int, Signal::INT, has_int)]
+            [(term, Signal::TERM, came.get(1)), (int, Signal::INT, came.get(2))]
         {
-            if has_come {
+            if has_come == Some(&true) {
                 stop.hear();
                 sd_notify::notify(&[NotifyState::Stopping]).ok();
                 program.signal(signal);

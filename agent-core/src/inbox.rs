@@ -115,8 +115,10 @@ impl Inbox {
                 return Ok(Some(next));
             }
             let mut events = [const { MaybeUninit::<epoll::Event>::uninit() }; 4];
+            interrupt.stage.wait();
             let woken = epoll::wait(&self.epoll, &mut events, None)
                 .map(|(events, _)| events.iter().fold(0, |all, event| all | event.data.u64()));
+            interrupt.stage.moment();
             self.idle.fetch_sub(1, Ordering::SeqCst);
             match woken {
                 Ok(about) => {

@@ -1,4 +1,4 @@
-//! The wish that a task shall end early, brought to the thread that has it.
+//! The wish that a task shall end early, brought to the thread that has it; and what that thread does.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -9,6 +9,8 @@ use ploinky_contract::TaskId;
 use ploinky_contract::limits::HANDLER_GRACE;
 use ploinky_queue::{TaskError, code};
 use rustix::event::{EventfdFlags, eventfd};
+
+use crate::stage::Stage;
 
 /// Time between SIGTERM and SIGKILL when the container ends: shorter, because the container has 10 s in all.
 const STOP_GRACE: Duration = Duration::from_secs(1);
@@ -45,6 +47,8 @@ impl Why {
 /// One thread's ear.
 #[derive(Debug)]
 pub(crate) struct Interrupt {
+    /// What the thread does.
+    pub(crate) stage: Stage,
     bell: Bell,
     state: Mutex<State>,
 }
@@ -57,7 +61,7 @@ struct State {
 
 impl Interrupt {
     fn new() -> io::Result<Self> {
-        Ok(Self { bell: Bell::new()?, state: Mutex::default() })
+        Ok(Self { stage: Stage::default(), bell: Bell::new()?, state: Mutex::default() })
     }
 
     /// From now on wishes for this task are heard; before its claim, so that none is missed.

@@ -8,6 +8,7 @@
 //!                                          lives on; keeper starts it anew ─┘
 //!  responses/ or errors/ ◄── record ───┘
 //!  urgent/ ──hint──► interrupts ──► the runner that has the task
+//!  stages of the runners, locks, liveness command ──► heartbeat ──► systemd's watchdog
 //! ```
 //!
 //! Blocking threads, because there are few and each waits for one thing. The thread that the kernel wakes for
@@ -19,6 +20,7 @@ mod compact_json;
 mod file_result;
 mod handler;
 mod health;
+mod heartbeat;
 mod host;
 mod inbox;
 mod interrupt;
@@ -37,6 +39,7 @@ mod said_json;
 mod schedule;
 mod serve;
 mod spoken_error;
+mod stage;
 mod stop;
 mod stream;
 mod sweeper;

@@ -106,6 +106,7 @@ impl Runner {
             code_path: &self.code_path,
             output: self.lanes.output(job.id()),
         };
+        interrupt.stage.until(run.deadline);
         let ending = match self.lanes.open_stream(job) {
             Ok(stream) => {
                 run.stream = stream;
@@ -115,7 +116,9 @@ impl Runner {
         };
         run.progress.finish();
         drop(run);
+        interrupt.stage.until(job.deadline().plus(LAST_WORD));
         self.settle(job, ending);
+        interrupt.stage.moment();
     }
 
     fn call(&self, job: &Job, run: &mut Run<'_>) -> Ending {

@@ -1,20 +1,22 @@
 //! From the start to the end: lock, recover, get ready, serve, drain.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
 use std::time::Duration;
 
-use ploinky_contract::{Container, exit};
+use ploinky_contract::{Condition, Container, chain, exit};
 use ploinky_queue::{OpenError, Recovered, RunnerLock, boot_id};
+use rustix::event::{PollFd, PollFlags};
 use rustix::fs::Mode;
 use sd_notify::NotifyState;
 
 use crate::arguments::Arguments;
-use crate::boot_time::BootTime;
+use crate::boot_time::{BootTime, wait};
 use crate::health::{HealthError, wait_until_ready};
+use crate::heartbeat::{Heartbeat, Unwell, attest_locks};
 use crate::inbox::Inbox;
 use crate::interrupt::{Bell, Interrupts, Why};
 use crate::lanes::Lanes;
@@ -22,13 +24,14 @@ use crate::log;
 use crate::manifest_file::{self, ManifestFileError};
 use crate::program::StartError;
 use crate::runner::Runner;
+use crate::stage::Seen;
 use crate::stop::Stop;
 use crate::sweeper;
 use crate::wishes::Wishes;
 use crate::worker::Pool;
 
 /// How long running tasks may go on after SIGTERM.
-const DRAIN: Duration = Duration::from_secs(6);
+pub(crate) const DRAIN: Duration = Duration::from_secs(6);
 /// How long what was told to end then may take; more than its grace.
 const DRAIN_ENDED: Duration = Duration::from_millis(1500);
 /// From SIGTERM to SIGKILL, `StopTimeout=` of the unit. Tasks and then workers are waited for in it.
@@ -63,6 +66,8 @@ pub(crate) enum ServeError {
     Start(#[source] StartError),
     #[error("the agent did not become ready")]
     NotReady(#[source] HealthError),
+    #[error(transparent)]
+    Unwell(Unwell),
     #[error("cannot {what}")]
     GoOn { what: &'static str, source: io::Error },
 }
@@ -93,7 +98,7 @@ pub(crate) fn serve(arguments: &Arguments) -> Result<(), ServeError> {
     let lanes = Arc::new(lanes);
     std::env::set_current_dir(code)
         .map_err(|source| ServeError::Code { path: code.clone(), source })?;
-    let _locks: Vec<RunnerLock> =
+    let locks: Vec<RunnerLock> =
         lanes.become_runner().map_err(ServeError::Lock)?.ok_or(ServeError::Taken)?;
     if !recover(&|| lanes.recover(), &stop)? {
         return Ok(());
@@ -106,20 +111,32 @@ pub(crate) fn serve(arguments: &Arguments) -> Result<(), ServeError> {
     let threads = Threads::start(&lanes, &container, code.display().to_string(), &stop)
         .map_err(set_up("the threads"))?;
     log::event(&format!("serving {} with {} at once", tasks.display(), container.concurrency));
-    if let Err(e) = sd_notify::notify(&[NotifyState::Ready]) {
-        log::event(&format!("cannot tell the service manager: {e}"));
-    }
-    let waited = stop.wait(None);
-    let broken = threads.broken.try_recv();
+    let doing = match container.commands.len() {
+        1 => "serving 1 command".to_owned(),
+        commands => format!("serving {commands} commands"),
+    };
+    let last_words = locks.first().and_then(RunnerLock::take_left);
+    let heartbeat = Heartbeat::begin(&doing, last_words, container.health.liveness.as_deref());
+    let held: Vec<_> = locks.iter().zip([tasks.as_path(), sync.as_path()]).collect();
+    let waited = threads.watch(heartbeat, &held, &stop);
     sd_notify::notify(&[NotifyState::Stopping]).ok();
-    threads.drain();
-    waited.map_err(set_up("the wait for a signal"))?;
     // What looks alive and does not serve would never be started anew.
-    if let Ok(broken) = broken {
-        return Err(broken);
+    let broken = threads.broken.try_recv().map_or(waited, Err);
+    threads.drain();
+    if let (Err(error), Some(lock)) = (&broken, locks.first()) {
+        leave_last_words(lock, error);
     }
+    broken?;
     log::event("stopped");
     Ok(())
+}
+
+/// Tells the next start why this life ends.
+pub(crate) fn leave_last_words(lock: &RunnerLock, why: &ServeError) {
+    // As the status tells it: in one line that is not too long.
+    if let Err(e) = lock.leave(&Condition::Healthy(chain(why)).to_string()) {
+        log::event(&format!("cannot leave a note on the end: {e}"));
+    }
 }
 
 /// Everything that works while the main thread waits for a signal.
@@ -206,6 +223,46 @@ impl Threads {
             spawn(&format!("runner-{slot}"), runner_ends.clone(), work)?;
         }
         Ok(Self { inbox, interrupts, ending, runners, keeper, broken })
+    }
+
+    /// Gives signs of life until a signal comes, or the agent is not well for good.
+    fn watch(
+        &self,
+        mut heartbeat: Heartbeat<'_>,
+        locks: &[(&RunnerLock, &Path)],
+        stop: &Stop,
+    ) -> Result<(), ServeError> {
+        let mut seen = vec![Seen::default(); self.interrupts.all().len()];
+        let mut attest = || {
+            attest_locks(locks)?;
+            self.attest_runners(&mut seen)
+        };
+        loop {
+            let mut fds = vec![PollFd::new(stop, PollFlags::IN)];
+            fds.extend(heartbeat.probe().map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
+            wait(&mut fds, Some(heartbeat.due())).map_err(|e| ServeError::SetUp {
+                what: "the wait for a signal",
+                source: e.into(),
+            })?;
+            if fds.first().is_some_and(|stop| !stop.revents().is_empty()) {
+                return Ok(());
+            }
+            drop(fds);
+            heartbeat.go_on(&mut attest).map_err(ServeError::Unwell)?;
+        }
+    }
+
+    /// Whether all threads that serve have come on, or wait for what may last.
+    fn attest_runners(&self, seen: &mut [Seen]) -> Result<(), Unwell> {
+        let now = BootTime::now();
+        let mut hanging = 0;
+        for (interrupt, seen) in self.interrupts.all().iter().zip(seen.iter_mut()) {
+            match interrupt.stage.look(*seen, now) {
+                Some(new) => *seen = new,
+                None => hanging += 1,
+            }
+        }
+        if hanging == 0 { Ok(()) } else { Err(Unwell::Hangs { threads: hanging, of: seen.len() }) }
     }
 
     /// Lets running tasks end, ends those that do not, and then the workers. What even so does not end is

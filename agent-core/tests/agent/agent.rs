@@ -36,6 +36,7 @@ pub(crate) struct Agent {
     pub(crate) producer: Producer,
     running: Option<Child>,
     notify: Option<PathBuf>,
+    watchdog: Option<Duration>,
 }
 
 impl Agent {
@@ -47,7 +48,7 @@ impl Agent {
         }
         fs::create_dir(directory.path().join("code")).unwrap();
         let producer = Producer::open(&directory.path().join("tasks")).unwrap();
-        let agent = Self { directory, producer, running: None, notify: None };
+        let agent = Self { directory, producer, running: None, notify: None, watchdog: None };
         let manifest = format!(r#"{{"name":"test","container":"localhost/test",{members}}}"#);
         agent.put("../manifest.json", &manifest);
         agent
@@ -125,6 +126,11 @@ impl Agent {
         self.notify = Some(socket);
     }
 
+    /// Tells agent-core after which time without a sign of life it is ended.
+    pub(crate) fn watch_after(&mut self, time: Duration) {
+        self.watchdog = Some(time);
+    }
+
     /// Starts agent-core and waits until it serves.
     pub(crate) fn start(&mut self) {
         self.start_only();
@@ -147,9 +153,12 @@ impl Agent {
         command.arg("--manifest").arg(self.path("manifest.json"));
         command.arg("--code").arg(self.path("code"));
         command.stdin(Stdio::null());
-        command.env_remove("NOTIFY_SOCKET");
+        command.env_remove("NOTIFY_SOCKET").env_remove("WATCHDOG_USEC");
         if let Some(socket) = &self.notify {
             command.env("NOTIFY_SOCKET", socket);
+        }
+        if let Some(time) = &self.watchdog {
+            command.env("WATCHDOG_USEC", time.as_micros().to_string());
         }
         command
     }

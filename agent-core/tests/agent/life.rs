@@ -169,7 +169,7 @@ fn a_probe_that_hangs_is_not_well() {
     let output = agent.command(&["health"]).output().unwrap();
     assert_eq!(output.status.code(), Some(1));
     let said = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(said, "agent-core: the probe `sleep 60` did not end within 5 s\n");
+    assert_eq!(said, "agent-core: the probe `sleep 60` did not end within 5s\n");
 }
 
 #[test]
@@ -191,7 +191,7 @@ fn ready_is_told_when_the_probe_succeeds_and_not_before() {
     assert!(arrives(&socket, crate::agent::LIMIT));
     let mut message = [0; 64];
     let length = socket.recv(&mut message).unwrap();
-    assert_eq!(&message[..length], b"READY=1\n");
+    assert_eq!(&message[..length], b"READY=1\nSTATUS=serving 1 command\n");
     assert_eq!(agent.outcome(id), "\"notify:\"");
 }
 

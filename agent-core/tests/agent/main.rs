@@ -3,6 +3,7 @@
 mod agent;
 mod full_disk;
 mod handlers;
+mod heartbeat;
 mod host;
 mod kept;
 mod lanes;

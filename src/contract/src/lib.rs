@@ -8,6 +8,7 @@ mod agent_name;
 mod callback_origin;
 mod chain;
 mod command_name;
+mod condition;
 mod config;
 mod deploy_path;
 mod domain;
@@ -28,6 +29,7 @@ pub use agent_name::{AgentName, InvalidAgentName};
 pub use callback_origin::{CallbackOrigin, InvalidCallbackOrigin};
 pub use chain::chain;
 pub use command_name::{CommandName, InvalidCommandName};
+pub use condition::Condition;
 pub use config::{
     Config, ConfigError, Deployment, DomainEntry, RepositoryEntry, Settings, WorkersCount,
 };

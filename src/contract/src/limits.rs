@@ -239,3 +239,16 @@ pub const RELOAD_INTERVAL: Duration = Duration::from_secs(1);
 pub const START_TIMEOUT: Duration = Duration::from_secs(90);
 /// Time that a unit has to stop: agent-core ends its handlers within `StopTimeout=` of its container, 10 s.
 pub const STOP_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Time between two signs of life of agent-core, and between two runs of a liveness command.
+pub const AGENT_HEARTBEAT: Duration = Duration::from_secs(30);
+/// Signs of life that an agent may owe: a host that is busy beyond its means gives them late.
+pub const AGENT_HEARTBEATS: u32 = 3;
+/// `WatchdogSec=` of an agent's unit: so long after the last sign of life systemd ends the container and starts
+/// it anew.
+pub const AGENT_WATCHDOG: Duration =
+    Duration::from_secs(AGENT_HEARTBEAT.as_secs() * AGENT_HEARTBEATS as u64);
+/// Runs of a liveness command that fail in a row before the agent ends itself and is started anew.
+pub const LIVENESS_FAILURES: u32 = 3;
+/// Bytes of what an agent says of itself: it becomes one line of a status.
+pub const CONDITION_MAX_BYTES: usize = 512;

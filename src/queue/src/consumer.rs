@@ -11,35 +11,27 @@ use std::path::Path;
 
 use ploinky_contract::TaskId;
 use ploinky_contract::limits::RESULT_MAX_BYTES;
-use rustix::fs::{AtFlags, Dir, Mode, OFlags, mkdirat, openat, unlinkat};
+use rustix::fs::{AtFlags, Dir, Mode, unlinkat};
 use rustix::io::Errno;
 use serde_json::value::RawValue;
 
 pub use self::claim::{Claim, Claimed, NotClaimed};
 pub use self::recovery::Recovered;
 pub use self::waiting::Waiting;
-use crate::directories::{DIRECTORY, Directories, OpenError, unless_absent};
-use crate::lock::{PROBES_END, RUNNER, lock_within};
+use crate::directories::{Directories, OpenError, unless_absent};
 use crate::publish::Recorded;
+use crate::runner_lock::RunnerLock;
 use crate::watch::Watch;
 use crate::{FileResult, Outcome, TaskError, code};
 
 /// Results: the server is nobody special to the agent's files.
 pub(crate) const RESULT_MODE: Mode = Mode::from_raw_mode(0o644);
-/// The runner's lock: the server has to open it.
-const RUNNER_MODE: Mode = Mode::from_raw_mode(0o755);
 
 /// The agent's handle of its queue. All methods take `&self`; threads may share it.
 #[derive(Debug)]
 pub struct Consumer {
     pub(crate) directories: Directories,
     boot_id: String,
-}
-
-/// The sign that the queue is served, held until drop or death.
-#[derive(Debug)]
-pub struct RunnerLock {
-    _directory: OwnedFd,
 }
 
 impl Consumer {
@@ -136,18 +128,6 @@ impl Consumer {
             Err(Errno::PERM | Errno::NOTEMPTY) => Ok(()),
             other => unless_absent(other),
         }
-    }
-}
-
-impl RunnerLock {
-    /// Takes the lock in `locks`; `None` if somebody has it.
-    pub(crate) fn take(locks: &OwnedFd) -> io::Result<Option<Self>> {
-        match mkdirat(locks, RUNNER, RUNNER_MODE) {
-            Ok(()) | Err(Errno::EXIST) => {}
-            Err(e) => return Err(e.into()),
-        }
-        let directory = openat(locks, RUNNER, DIRECTORY | OFlags::RDONLY, Mode::empty())?;
-        Ok(lock_within(&directory, PROBES_END)?.then_some(Self { _directory: directory }))
     }
 }
 

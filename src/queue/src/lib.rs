@@ -10,7 +10,8 @@
 //!   locks/<id>/         makes to cancel, removes       makes to claim, holds flock while it works
 //!   locks/<id>.note     reads as hostile, removes      replaces after a failed run
 //!   locks/<id>.progress reads as hostile, removes      replaces while it works
-//!   locks/.runner/      probes                         holds flock as long as it serves
+//!   locks/.runner/      probes                         holds flock as long as it serves; leaves there why it
+//!                                                      ended
 //!   files/<id>/<k>      makes and removes              reads: uploads; a task that is submitted once more has
 //!                                                      them by second names
 //!   outputs/<id>        reads as hostile, removes      makes: results that are files
@@ -43,6 +44,7 @@ mod publish;
 mod read_result;
 mod record;
 mod request;
+mod runner_lock;
 #[cfg(test)]
 mod scratch;
 mod strangers;
@@ -51,7 +53,7 @@ mod watch;
 
 pub use callbacks::{Callback, CallbackBox, CallbackSecret, InvalidKey};
 pub use clock::{InvalidBootId, boot_id, boottime_ns, parse_boot_id};
-pub use consumer::{Claim, Claimed, Consumer, NotClaimed, Recovered, RunnerLock, Waiting};
+pub use consumer::{Claim, Claimed, Consumer, NotClaimed, Recovered, Waiting};
 pub use directories::OpenError;
 pub use files::StagedUpload;
 pub use janitor::{Janitor, Rules, Swept};
@@ -67,6 +69,7 @@ pub use publish::Recorded;
 pub use read_result::BadResult;
 pub use record::RecordError;
 pub use request::{Mode, Request, Submitter, TaskHead, Terms};
+pub use runner_lock::RunnerLock;
 pub use strangers::Strangers;
 pub use sync_lane::{SYNC_REQUEST_MAX_BYTES, SyncClaim, SyncConsumer, SyncProducer, sweep_sync};
 pub use watch::{Drained, ResultWatch, Watch};
