@@ -46,6 +46,8 @@ pub(crate) struct Inbox {
     state: Mutex<State>,
     /// Rings when somebody has to look at the directories, or at the clock.
     sweeps: Bell,
+    /// Rings when a task came and somebody rests until then.
+    work: Bell,
     /// Whether order has to be decided before any claim.
     has_classes: bool,
     idle: AtomicUsize,
@@ -70,8 +72,10 @@ impl Inbox {
                 again: Vec::new(),
                 over: HashSet::new(),
                 is_lossy: false,
+                is_resting: false,
             }),
             sweeps: Bell::new()?,
+            work: Bell::new()?,
             has_classes: !lanes.bounds().is_empty(),
             idle: AtomicUsize::new(0),
             hints_read_ns: AtomicU64::new(0),
@@ -196,6 +200,7 @@ impl Inbox {
                 Look::Gone => {}
             }
         }
+        self.rouse(&mut state);
         let has_next = state.schedule.has_next();
         drop(state);
         if has_next && awake < self.idle.load(Ordering::SeqCst) {
@@ -209,7 +214,10 @@ impl Inbox {
     /// Lets a task wait for its next run.
     pub(crate) fn put_off(&self, entry: Entry, not_before: BootTime) {
         // It counts as running until its thread takes the next one.
-        self.state().push(Lane::Durable, entry, Some(not_before.as_ns()));
+        let mut state = self.state();
+        state.push(Lane::Durable, entry, Some(not_before.as_ns()));
+        self.rouse(&mut state);
+        drop(state);
         self.sweeps.ring();
     }
 
@@ -287,6 +295,25 @@ impl Inbox {
         self.state().wants_sweep()
     }
 
+    /// Whether there is nothing to do, so that who asks may rest; then [`Inbox::work`] rings with the next task.
+    pub(crate) fn rest(&self) -> bool {
+        let mut state = self.state();
+        state.is_resting = state.is_quiet();
+        state.is_resting
+    }
+
+    /// Rings when a rest is over; who listens silences it.
+    pub(crate) fn work(&self) -> &Bell {
+        &self.work
+    }
+
+    /// Ends a rest if there are tasks by now. What is not known yet comes with a hint or a look.
+    fn rouse(&self, state: &mut State) {
+        if state.ends_rest() {
+            self.work.ring();
+        }
+    }
+
     /// Gives no more tasks; those held stay in the directory for the next runner.
     pub(crate) fn close(&self) {
         self.is_closed.store(true, Ordering::Release);
@@ -294,7 +321,8 @@ impl Inbox {
         self.sweeps.ring();
     }
 
-    fn end(&self, slot: usize) {
+    /// The thread in `slot` has ended what it had.
+    pub(crate) fn end(&self, slot: usize) {
         let mut state = self.state();
         let Some(Next { lane, id, class }) = state.running.get_mut(slot).and_then(mem::take) else {
             return;
@@ -349,6 +377,7 @@ impl Inbox {
         for id in seen {
             state.hear(lane, id);
         }
+        self.rouse(&mut state);
         if is_lossy {
             state.is_lossy = true;
             // Which of them are still the same tasks is not known any more.

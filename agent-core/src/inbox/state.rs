@@ -24,6 +24,8 @@ pub(super) struct State {
     pub(super) over: HashSet<u128>,
     /// Hints were lost, or tasks were left in their directory for want of room.
     pub(super) is_lossy: bool,
+    /// Somebody rests until a task waits or runs.
+    pub(super) is_resting: bool,
 }
 
 impl State {
@@ -41,6 +43,20 @@ impl State {
 
     pub(super) fn wants_sweep(&self) -> bool {
         self.is_lossy && self.schedule.len(Lane::Durable) <= DURABLE_MAX / 2
+    }
+
+    /// Whether no task is known that waits or runs.
+    pub(super) fn is_quiet(&self) -> bool {
+        self.fresh.is_empty()
+            && [Lane::Sync, Lane::Durable].iter().all(|lane| self.schedule.len(*lane) == 0)
+            && self.running.iter().all(Option::is_none)
+    }
+
+    /// Whether somebody rests who shall not any more; is asked once.
+    pub(super) fn ends_rest(&mut self) -> bool {
+        let ends = self.is_resting && !self.is_quiet();
+        self.is_resting &= !ends;
+        ends
     }
 
     pub(super) fn begin(&mut self, slot: usize, next: Next) {
