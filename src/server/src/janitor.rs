@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ploinky_contract::chain;
 use ploinky_contract::limits::{JANITOR_ENTRIES, JANITOR_INTERVAL};
@@ -17,6 +17,9 @@ use crate::reload::Table;
 const ELECTION: &str = "janitor";
 /// Passes over one queue before the next queue has its turn.
 const PASSES_MAX: usize = 10;
+/// How long a thread sweeps one queue after the other before it may be wanted elsewhere. One handing over per
+/// queue would cost more than to look at a queue in which nothing happens.
+const TURN: Duration = Duration::from_millis(100);
 /// Age at which a lock file that nobody holds is left over for sure.
 const LOCK_AGE_MIN: Duration = Duration::from_secs(60);
 
@@ -40,23 +43,54 @@ pub(crate) async fn run(table: Table, origin: Origin, instances: PathBuf) {
         }
         if elected.is_some() {
             let routes = table.routes();
-            let retention = routes.retention();
-            for queue in routes.queues() {
-                let (queue, origin) = (Arc::clone(queue.calls()), Arc::clone(&origin));
-                let directory = instances.clone();
-                let swept = tokio::task::spawn_blocking(move || {
-                    sweep_one(&queue, &origin, &directory, retention);
-                });
-                if let Err(error) = swept.await {
+            let round = Round {
+                left: routes.queues().map(|queue| Arc::clone(queue.calls())).collect(),
+                origin: Arc::clone(&origin),
+                instances: instances.clone(),
+                retention: routes.retention(),
+            };
+            drop(routes);
+            round.walk().await;
+        }
+    }
+}
+
+/// One look at all queues, and at the locks of the instances after them.
+struct Round {
+    /// Those that were not swept yet.
+    left: Vec<Arc<AgentQueue>>,
+    origin: Arc<Origin>,
+    instances: PathBuf,
+    retention: (Duration, Duration),
+}
+
+impl Round {
+    async fn walk(mut self) {
+        loop {
+            match tokio::task::spawn_blocking(move || self.turn(TURN)).await {
+                Ok(Some(rest)) => self = rest,
+                Ok(None) => return,
+                Err(error) => {
                     tracing::error!("the janitor stopped in the middle: {error}");
+                    return;
                 }
             }
-            let directory = instances.clone();
-            let forgotten = tokio::task::spawn_blocking(move || forget_dead(&directory));
-            if let Ok(Err(error)) = forgotten.await {
-                tracing::warn!("cannot remove the locks of dead instances: {error}");
+        }
+    }
+
+    /// Sweeps one queue, and others until `time` has passed; `None` when all is done.
+    fn turn(mut self, time: Duration) -> Option<Self> {
+        let began = Instant::now();
+        while let Some(queue) = self.left.pop() {
+            sweep_one(&queue, &self.origin, &self.instances, self.retention);
+            if time <= began.elapsed() {
+                return Some(self);
             }
         }
+        if let Err(error) = forget_dead(&self.instances) {
+            tracing::warn!("cannot remove the locks of dead instances: {error}");
+        }
+        None
     }
 }
 
@@ -120,5 +154,82 @@ fn tell(queue: &AgentQueue, swept: io::Result<Swept>) {
         Err(error) => {
             tracing::warn!(AGENT = %queue.agent(), "cannot sweep the queue: {}", chain(&error));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{self, File};
+
+    use ploinky_contract::AgentId;
+    use ploinky_queue::Producer;
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::byte_budget::ByteBudget;
+    use crate::orchestrator::Lanes;
+
+    const QUEUES: usize = 50;
+
+    /// Queues with a stray file in each.
+    fn round(root: &TempDir) -> Round {
+        let queue = |number: usize| {
+            let tasks = root.path().join(number.to_string());
+            for name in ["requests", "urgent", "responses", "errors", "locks"] {
+                fs::create_dir_all(tasks.join(name)).unwrap();
+            }
+            let stray = File::create(tasks.join("responses").join("7".repeat(32))).unwrap();
+            stray.set_modified(std::time::UNIX_EPOCH).unwrap();
+            let lanes = Lanes::new(Arc::new(Producer::open(&tasks).unwrap()), None);
+            let agent = AgentId::new(&"a".parse().unwrap(), &format!("/{number}").parse().unwrap());
+            let places = lanes.places().unwrap();
+            Arc::new(AgentQueue::new(agent.unwrap(), places, lanes, ByteBudget::new(0)))
+        };
+        let submitter = Submitter { instance: 1, invocation: "0".repeat(32) };
+        Round {
+            left: (0..QUEUES).map(queue).collect(),
+            origin: Arc::new(Origin { boot_id: "0".repeat(32), submitter }),
+            instances: root.path().to_owned(),
+            retention: (Duration::MAX, Duration::MAX),
+        }
+    }
+
+    fn strays(root: &TempDir) -> usize {
+        let count = |number: usize| {
+            fs::read_dir(root.path().join(number.to_string()).join("responses")).unwrap().count()
+        };
+        (0..QUEUES).map(count).sum()
+    }
+
+    /// How often this thread slept.
+    fn sleeps() -> u64 {
+        let status = fs::read_to_string("/proc/thread-self/status").unwrap();
+        let line = status.lines().find(|line| line.starts_with("voluntary_ctxt_switches"));
+        line.and_then(|line| line.split_whitespace().nth(1)?.parse().ok()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn all_queues_are_swept_without_a_wake_of_the_event_loop_for_each() {
+        let root = tempfile::tempdir().unwrap();
+        let round = round(&root);
+        assert_eq!(strays(&root), QUEUES);
+        let before = sleeps();
+        round.walk().await;
+        let slept = sleeps() - before;
+        assert_eq!(strays(&root), 0);
+        assert!(slept < QUEUES as u64 / 2, "it slept {slept} times");
+    }
+
+    #[test]
+    fn a_turn_that_is_over_goes_on_with_the_next_queue() {
+        let root = tempfile::tempdir().unwrap();
+        let mut round = Some(round(&root));
+        let mut turns = 0;
+        while let Some(next) = round {
+            assert_eq!(strays(&root), QUEUES - turns);
+            round = next.turn(Duration::ZERO);
+            turns += 1;
+        }
+        assert_eq!((turns, strays(&root)), (QUEUES + 1, 0));
     }
 }
