@@ -136,8 +136,11 @@ pub const UPLOAD_WRITERS_MAX: usize = 8;
 pub const UPLOAD_STALL: Duration = Duration::from_secs(60);
 /// Uploads that one worker takes at once.
 pub const UPLOADS_AT_ONCE: usize = 32;
-/// Streams (`subscribe`) of one worker at once.
+/// Streams (`subscribe`) of one worker at once; beyond it 503.
 pub const STREAMS_AT_ONCE: usize = 512;
+/// Streams of one worker with one agent at once; beyond it 429. They last long and take no place of a call
+/// ([`IN_FLIGHT_PER_AGENT`]); four agents fill a worker.
+pub const STREAMS_PER_AGENT: usize = 128;
 /// Bytes of one line of a stream.
 pub const STREAM_LINE_MAX_BYTES: usize = 64 * 1024;
 /// Time without a line after which a stream sends a comment, so that proxies keep it open.
@@ -151,7 +154,7 @@ pub const WORKER_PROCESSES_MAX: u16 = 64;
 /// Time between SIGTERM and SIGKILL for a handler that is cancelled or late.
 pub const HANDLER_GRACE: Duration = Duration::from_secs(2);
 
-/// Tasks that one worker has in flight with one agent; beyond it 429. 16 already use both cores of a small
+/// Calls that one worker has in flight with one agent, streams aside; beyond it 429. 16 already use both cores of a small
 /// host, 64 keep the median below 4 ms, the rest is patience.
 pub const IN_FLIGHT_PER_AGENT: usize = 128;
 /// Share of free blocks or inodes, in percent, below which no task is taken (507).

@@ -5,7 +5,9 @@
 
 use std::time::Duration;
 
-use ploinky_contract::limits::{IN_FLIGHT_PER_AGENT, STREAMS_AT_ONCE, URI_MAX_BYTES};
+use ploinky_contract::limits::{
+    IN_FLIGHT_PER_AGENT, STREAMS_AT_ONCE, STREAMS_PER_AGENT, URI_MAX_BYTES,
+};
 use ploinky_contract::{CommandName, TaskId, TaskState, UserId};
 use ploinky_queue::{BadResult, SubmitError};
 
@@ -83,6 +85,9 @@ pub(crate) enum Refusal {
     /// As many streams as allowed go on.
     #[error("{STREAMS_AT_ONCE} streams go on already; try again later")]
     Streams,
+    /// As many streams of the agent as allowed go on.
+    #[error("{STREAMS_PER_AGENT} streams of the agent go on already; try again later")]
+    StreamsOfAgent,
     /// Nothing is deployed there.
     #[error("nothing is deployed at this path")]
     NothingThere,
@@ -95,8 +100,8 @@ pub(crate) enum Refusal {
     /// The deployment is broken: its manifest or its directory. The journal says more.
     #[error("the agent cannot be used now; its deployment is not complete")]
     Broken,
-    /// As many tasks as allowed are waiting.
-    #[error("the agent has {IN_FLIGHT_PER_AGENT} tasks waiting; try again later")]
+    /// As many calls as allowed are waiting.
+    #[error("the agent has {IN_FLIGHT_PER_AGENT} calls waiting; try again later")]
     Busy,
     /// As many accepted tasks as allowed are there.
     #[error("the agent has {limit} accepted tasks; try again later")]

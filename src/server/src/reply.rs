@@ -197,7 +197,9 @@ fn said(refusal: &Refusal) -> Said {
         Refusal::Backlog { .. } | Refusal::BacklogOfUser { .. } => {
             later(StatusCode::TOO_MANY_REQUESTS, "AGENT_BUSY", BACKLOG_RETRY_S)
         }
-        Refusal::Busy => later(StatusCode::TOO_MANY_REQUESTS, "AGENT_BUSY", 1),
+        Refusal::Busy | Refusal::StreamsOfAgent => {
+            later(StatusCode::TOO_MANY_REQUESTS, "AGENT_BUSY", 1)
+        }
         Refusal::Stopped => plain(StatusCode::SERVICE_UNAVAILABLE, "AGENT_STOPPED"),
         Refusal::AgentDown => later(StatusCode::SERVICE_UNAVAILABLE, "AGENT_DOWN", 1),
         Refusal::Read(ReadError::NoMemory)
@@ -331,6 +333,7 @@ mod tests {
             (Refusal::Stopped, 503, "AGENT_STOPPED", ""),
             (Refusal::Broken, 503, "UNAVAILABLE", "1"),
             (Refusal::Busy, 429, "AGENT_BUSY", "1"),
+            (Refusal::StreamsOfAgent, 429, "AGENT_BUSY", "1"),
             (Refusal::NoSpace, 507, "NO_SPACE", ""),
             (Refusal::Internal(cannot()), 503, "UNAVAILABLE", "1"),
             (Refusal::AgentDown, 503, "AGENT_DOWN", "1"),

@@ -137,7 +137,7 @@ impl AgentQueue {
         let told = self
             .waiters()
             .add(id, Lane::Stream, request.seq, request.deadline_boot_ns)
-            .ok_or(Refusal::Busy)?;
+            .ok_or(Refusal::StreamsOfAgent)?;
         let pipe = memory
             .make_stream(id)
             .map_err(|source| self.refused(id, SubmitError::Publish { id, source }))?;

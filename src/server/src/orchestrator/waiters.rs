@@ -4,7 +4,9 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use ploinky_contract::TaskId;
-use ploinky_contract::limits::{AGENT_DOWN_GRACE, CANCEL_GRACE, IN_FLIGHT_PER_AGENT, RESULT_POLL};
+use ploinky_contract::limits::{
+    AGENT_DOWN_GRACE, CANCEL_GRACE, IN_FLIGHT_PER_AGENT, RESULT_POLL, STREAMS_PER_AGENT,
+};
 use ploinky_queue::{BadResult, Outcome, OutputFile};
 use tokio::sync::oneshot;
 
@@ -35,6 +37,8 @@ pub(super) enum Told {
 #[derive(Debug, Default)]
 pub(super) struct Waiters {
     tasks: HashMap<TaskId, Task>,
+    calls: usize,
+    streams: usize,
 }
 
 #[derive(Debug)]
@@ -67,7 +71,8 @@ pub(super) enum Due {
 }
 
 impl Waiters {
-    /// Adds a task; `None` if as many as allowed are there.
+    /// Adds a task; `None` if as many as allowed are there. Streams and calls are counted apart: what lasts long
+    /// takes no place of what is short.
     pub(super) fn add(
         &mut self,
         id: TaskId,
@@ -75,9 +80,15 @@ impl Waiters {
         submitted_ns: u64,
         deadline_ns: u64,
     ) -> Option<oneshot::Receiver<Told>> {
-        if IN_FLIGHT_PER_AGENT <= self.tasks.len() {
+        let (count, limit) = if lane == Lane::Stream {
+            (&mut self.streams, STREAMS_PER_AGENT)
+        } else {
+            (&mut self.calls, IN_FLIGHT_PER_AGENT)
+        };
+        if limit <= *count {
             return None;
         }
+        *count += 1;
         let (sender, receiver) = oneshot::channel();
         let state = State::Waited(sender);
         self.tasks.insert(id, Task { lane, submitted_ns, deadline_ns, state });
@@ -94,7 +105,7 @@ impl Waiters {
         ids.iter().any(|id| self.tasks.contains_key(id))
     }
 
-    /// The task goes another way.
+    /// The call goes another way.
     pub(super) fn divert(&mut self, id: TaskId, lane: Lane) {
         if let Some(task) = self.tasks.get_mut(&id) {
             task.lane = lane;
@@ -108,7 +119,7 @@ impl Waiters {
 
     /// Forgets a task and tells the request that waits for it, if one does; whether one did.
     pub(super) fn settle(&mut self, id: TaskId, told: Told) -> bool {
-        let Some(Task { state: State::Waited(sender), .. }) = self.tasks.remove(&id) else {
+        let Some(Task { state: State::Waited(sender), .. }) = self.remove(id) else {
             return false;
         };
         // The request may have gone away just now.
@@ -118,7 +129,14 @@ impl Waiters {
 
     /// Forgets a task.
     pub(super) fn forget(&mut self, id: TaskId) {
-        self.tasks.remove(&id);
+        self.remove(id);
+    }
+
+    fn remove(&mut self, id: TaskId) -> Option<Task> {
+        let task = self.tasks.remove(&id)?;
+        let count = if task.lane == Lane::Stream { &mut self.streams } else { &mut self.calls };
+        *count -= 1;
+        Some(task)
     }
 
     /// Tells the request that waits, if one does, and keeps the task until the agent has ended it.
@@ -204,6 +222,32 @@ mod tests {
         assert!(waiters.add(random(IN_FLIGHT_PER_AGENT), Lane::Disk, 0, SECOND).is_none());
         waiters.forget(random(0));
         assert!(waiters.add(random(IN_FLIGHT_PER_AGENT), Lane::Disk, 0, SECOND).is_some());
+    }
+
+    #[test]
+    fn streams_and_calls_have_places_of_their_own() {
+        let mut waiters = Waiters::default();
+        let numbered = |n: usize| {
+            let mut bytes = [0; 16];
+            bytes[..8].copy_from_slice(&n.to_le_bytes());
+            TaskId::from_random(bytes)
+        };
+        let mut add = |n, lane| waiters.add(numbered(n), lane, 0, SECOND).is_some();
+        for n in 0..STREAMS_PER_AGENT {
+            assert!(add(n, Lane::Stream));
+        }
+        assert!(!add(1000, Lane::Stream));
+        for n in 0..IN_FLIGHT_PER_AGENT {
+            assert!(add(2000 + n, Lane::Memory));
+        }
+        assert!(!add(1000, Lane::Stream) && !add(1000, Lane::Memory));
+        // A stream that ends makes room for a stream, and for nothing else.
+        waiters.settle(numbered(0), Told::Deadline);
+        let mut add = |n, lane| waiters.add(numbered(n), lane, 0, SECOND).is_some();
+        assert!(!add(1000, Lane::Memory) && add(1000, Lane::Stream) && !add(1001, Lane::Stream));
+        waiters.forget(numbered(2000));
+        let mut add = |n, lane| waiters.add(numbered(n), lane, 0, SECOND).is_some();
+        assert!(!add(1001, Lane::Stream) && add(1001, Lane::Disk) && !add(1002, Lane::Files));
     }
 
     #[test]

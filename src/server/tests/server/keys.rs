@@ -149,7 +149,7 @@ fn a_repeat_is_answered_on_a_full_disk() {
         let again = post(&server, headers, BODY);
         assert_eq!((again.status, again.header("task-id")), (202, first.header("task-id")));
     }
-    let reused = post(&server, headers, r#"{"command":"echo"}"#);
-    assert_eq!(reused.failure(), (422, "IDEMPOTENCY_KEY_REUSED".to_owned()));
+    let another_body = post(&server, headers, r#"{"command":"echo"}"#);
+    assert_eq!(another_body.failure(), (422, "IDEMPOTENCY_KEY_REUSED".to_owned()));
     assert!(host.state().callbacks().join(first.header("task-id").unwrap()).exists());
 }

@@ -9,18 +9,20 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use ploinky_contract::AgentId;
+use ploinky_contract::limits::STREAMS_PER_AGENT;
 use ploinky_contract::paths::RuntimeDir;
 use ploinky_queue::{Claimed, SyncClaim, SyncConsumer, SyncProducer, TaskError, boot_id};
 use serde_json::value::RawValue;
 
-use crate::client::{Client, exchange, get};
+use crate::client::{Client, call, exchange, get};
 use crate::host::{Host, Server, eventually};
 
 /// A worker that is not started here.
 const OTHER: u16 = 3;
 
 /// The lane of the agent `/a`, and who serves it: `echo` writes its parameters, a line each, and ends with
-/// their number; `hang` writes one line, and no other before it is asked to end; `fail` fails.
+/// their number; `hang` writes one line, and no other before it is asked to end; `request` is never taken;
+/// `fail` fails.
 struct Lane {
     path: PathBuf,
     stop: Arc<AtomicBool>,
@@ -63,9 +65,17 @@ fn run(lane: &Path, stopped: &AtomicBool) {
     let mut hanging = Vec::new();
     while !stopped.load(Ordering::Relaxed) {
         for id in consumer.waiting(&|_| false).unwrap() {
+            let request = std::fs::read_to_string(lane.join("requests").join(id.as_str()));
+            if request.is_ok_and(|request| request.contains(r#""command":"request""#)) {
+                continue;
+            }
             if let Claimed::Ours(claim) = consumer.claim(hanging.len() % 4, id).unwrap() {
-                let pipe = consumer.open_stream(id).unwrap().unwrap();
-                work(&consumer, claim, File::from(pipe), &mut hanging);
+                if let Some(pipe) = consumer.open_stream(id).unwrap() {
+                    work(&consumer, claim, File::from(pipe), &mut hanging);
+                } else {
+                    let value = RawValue::from_string("\"a call\"".to_owned()).unwrap();
+                    consumer.complete(&claim, &value).unwrap();
+                }
             }
         }
         let asked = consumer.urgent().unwrap();
@@ -203,6 +213,23 @@ fn a_client_that_goes_away_ends_the_handler() {
     assert!(client.line().starts_with("id: "));
     assert_eq!(client.line(), "data: \"waiting\"");
     client.shut_down();
+    lane.assert_empty();
+}
+
+#[test]
+fn streams_of_an_agent_have_a_bound_and_leave_room_for_calls() {
+    let (host, _) = Host::with_agent(30);
+    let lane = Lane::start(&host);
+    let server = host.start();
+    let streams: Vec<Client> =
+        (0..STREAMS_PER_AGENT).map(|_| subscribe(&server, "command=request")).collect();
+    let refused = get(server.address, "/a/subscribe?command=request", "");
+    assert_eq!(refused.failure(), (429, "AGENT_BUSY".to_owned()));
+    assert_eq!(refused.header("retry-after"), Some("1"));
+    assert!(refused.text().contains("128 streams of the agent"), "{}", refused.text());
+    let reply = call(server.address, "/a", r#"{"command":"echo"}"#);
+    assert_eq!((reply.status, reply.text()), (200, r#"{"success":true,"data":"a call"}"#));
+    drop(streams);
     lane.assert_empty();
 }
 
