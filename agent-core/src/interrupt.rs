@@ -35,12 +35,15 @@ impl Why {
     }
 
     pub(crate) fn error(self) -> TaskError {
-        let message = match self {
-            Self::Cancelled => "the task was cancelled",
-            Self::ReaderGone => "nobody reads the stream any more",
-            Self::Stopping => "the agent was stopped while the task ran",
-        };
-        TaskError::new(code::CANCELLED, message)
+        match self {
+            Self::Cancelled => TaskError::new(code::CANCELLED, "the task was cancelled"),
+            Self::ReaderGone => TaskError::new(code::CANCELLED, "nobody reads the stream any more"),
+            // Nobody wished for the end of this task: as when the next start finds that it was cut off.
+            Self::Stopping => TaskError::new(
+                code::AGENT_CRASHED,
+                "the agent was stopped while the task ran; whether it had effects is unknown",
+            ),
+        }
     }
 }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::time::Duration;
 
+use ploinky_contract::TaskState;
 use ploinky_queue::{Cancel, Mode, TaskError, Terms, boottime_ns};
 use rustix::process::Signal;
 
@@ -200,6 +201,21 @@ fn a_stopped_agent_does_not_use_up_a_run() {
     agent.start();
     assert_eq!(agent.kept_outcome(id), "\"done\"");
     assert_eq!(fs::read_to_string(agent.code("runs")).unwrap(), "1\n1\n");
+}
+
+#[test]
+fn a_stopped_agent_fails_a_task_that_runs_once_and_nobody_cancelled_it() {
+    let mut agent = prepared("echo $$ > pid; sleep 60");
+    agent.start();
+    let id = agent.keep(&[], Terms::default());
+    agent.line_of("pid");
+    agent.signal(Signal::TERM);
+    agent.ended();
+    assert_eq!(
+        agent.kept_outcome(id),
+        "AGENT_CRASHED: the agent was stopped while the task ran; whether it had effects is unknown"
+    );
+    assert_eq!(agent.producer.inspect(id).unwrap().unwrap().state, TaskState::Failed);
 }
 
 #[test]

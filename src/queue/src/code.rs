@@ -10,7 +10,7 @@ pub const HANDLER_FAILED: &str = "HANDLER_FAILED";
 pub const RESULT_TOO_LARGE: &str = "RESULT_TOO_LARGE";
 /// What the agent left as a result is none.
 pub const AGENT_BAD_RESULT: &str = "AGENT_BAD_RESULT";
-/// The agent ended while the task ran.
+/// The agent ended while the task ran: it was killed, or stopped before the task was done.
 pub const AGENT_CRASHED: &str = "AGENT_CRASHED";
 /// The task had no result in time.
 pub const DEADLINE: &str = "DEADLINE";
