@@ -67,11 +67,16 @@ load() {
     local port=$1 path=$2 connections=$3 before after rate median count failed
     shift 3
     before=$(used "$@")
-    read -r rate median failed count < <(wrk -t1 -c"$connections" -d"${DURATION}s" --latency \
-        -s tests/bench/post.lua "http://127.0.0.1:$port$path" | sed -n 's/^RESULT //p')
+    read -r rate median failed count <<<"$(wrk -t1 -c"$connections" -d"${DURATION}s" --latency \
+        -s tests/bench/post.lua "http://127.0.0.1:$port$path" | sed -n 's/^RESULT //p')"
     after=$(used "$@")
     echo "$rate $median $(((after - before) * 10 / (count + 1)))e-1 $failed"
 }
 
 # CONNECTIONS COLUMN: the median of a column of the rows of the file ROWS that begin with CONNECTIONS.
 median() { awk -v c="$1" -v n="$2" '$1 == c {print $n}' "$ROWS" | sort -g | awk '{v[NR] = $1} END {print v[int((NR + 1) / 2)]}'; }
+# CONNECTIONS COLUMN: the median, the lowest and the highest.
+spread() {
+    awk -v c="$1" -v n="$2" '$1 == c {print $n}' "$ROWS" | sort -g |
+        awk '{v[NR] = $1} END {printf "%.2f (%.2f to %.2f)", v[int((NR + 1) / 2)], v[1], v[NR]}'
+}
