@@ -195,6 +195,8 @@ pub const DRAIN_MAX: Duration = Duration::from_secs(30);
 
 /// Bytes of a request head; four times what browsers send, and all that a stranger makes us hold.
 pub const HEAD_MAX_BYTES: usize = 32 * 1024;
+/// Header lines of a request; browsers send twenty, and proxies in front some more.
+pub const HEADERS_MAX: usize = 64;
 /// Bytes of a request target.
 pub const URI_MAX_BYTES: usize = 8 * 1024;
 /// How long a client may take nothing of an answer before its connection is closed.

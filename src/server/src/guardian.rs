@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use http::request::Parts;
-use http::{HeaderMap, Method, Version, header};
+use http::{HeaderMap, Method, header};
 use ploinky_contract::limits::{BODY_TIMEOUT, REQUEST_MAX_BYTES, URI_MAX_BYTES};
 use ploinky_contract::{CommandName, Domain, UserId};
 use serde_json::value::RawValue;
@@ -79,10 +79,9 @@ impl Admitted {
 
 /// Checks what every request must fulfil, whatever it is for.
 ///
-/// The parser below already refused what is no HTTP/1; this refuses what it takes and another server may
-/// understand in another way.
+/// The listener already refused what is not framed as HTTP/1 is.
 pub(crate) fn check_head(parts: &Parts) -> Result<Head, Refusal> {
-    let Parts { method, uri, version, headers, .. } = parts;
+    let Parts { method, uri, headers, .. } = parts;
     if method == Method::CONNECT {
         return Err(Refusal::Connect);
     }
@@ -90,7 +89,6 @@ pub(crate) fn check_head(parts: &Parts) -> Result<Head, Refusal> {
     if URI_MAX_BYTES < target_bytes {
         return Err(Refusal::UriTooLong);
     }
-    check_framing(*version, headers)?;
     if headers.get_all(header::UPGRADE).iter().any(|value| names_h2c(value.as_bytes())) {
         return Err(Refusal::Upgrade);
     }
@@ -149,16 +147,6 @@ fn is_cross_site(headers: &HeaderMap) -> bool {
     headers.get_all("sec-fetch-site").iter().any(|value| value.as_bytes() == b"cross-site")
 }
 
-fn check_framing(version: Version, headers: &HeaderMap) -> Result<(), Refusal> {
-    let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
-    let Some(coding) = codings.next() else { return Ok(()) };
-    let is_plain = codings.next().is_none()
-        && coding.as_bytes().eq_ignore_ascii_case(b"chunked")
-        && !headers.contains_key(header::CONTENT_LENGTH)
-        && version == Version::HTTP_11;
-    if is_plain { Ok(()) } else { Err(Refusal::Framing) }
-}
-
 fn names_h2c(value: &[u8]) -> bool {
     value.split(|byte| *byte == b',').any(|item| item.trim_ascii().eq_ignore_ascii_case(b"h2c"))
 }
@@ -176,25 +164,6 @@ mod tests {
 
     fn to_a() -> http::request::Builder {
         Request::builder().uri("/").header("host", "a")
-    }
-
-    #[test]
-    fn ambiguous_framing_is_refused() {
-        for codings in
-            [&["gzip, chunked"][..], &["chunked, identity"], &[",chunked"], &["xchunked"], &[""]]
-                .into_iter()
-                .chain([&["chunked", "chunked"][..], &["identity", "chunked"]])
-        {
-            let request =
-                codings.iter().fold(to_a(), |r, coding| r.header("transfer-encoding", *coding));
-            assert!(matches!(head(request), Err(Refusal::Framing)), "{codings:?}");
-        }
-        let both = to_a().header("transfer-encoding", "chunked").header("content-length", "1");
-        assert!(matches!(head(both), Err(Refusal::Framing)));
-        let old = to_a().header("transfer-encoding", "chunked").version(Version::HTTP_10);
-        assert!(matches!(head(old), Err(Refusal::Framing)));
-        let plain = to_a().header("transfer-encoding", "Chunked");
-        assert_eq!(head(plain).unwrap(), "a");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Sockets from systemd, connections, and the drain: how this process takes requests and stops taking them.
 
 mod connection;
+mod framed;
 mod incoming;
 mod lingering;
 mod sockets;
@@ -15,6 +16,7 @@ use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
+pub(crate) use self::framed::{ChunkError, FramingError};
 use self::incoming::Incoming;
 pub use self::sockets::Inherited;
 pub(crate) use self::sockets::{ListenError, Sockets, inherited};

@@ -12,6 +12,7 @@ use ploinky_contract::{CommandName, TaskId, TaskState, UserId};
 use ploinky_queue::{BadResult, SubmitError};
 
 use crate::guardian::{CallError, HeaderError, HostError, ReadError};
+use crate::listener::FramingError;
 use crate::tasks::QueryError;
 use crate::uploads::UploadError;
 
@@ -27,11 +28,9 @@ pub(crate) enum Refusal {
     /// A method that only a proxy answers.
     #[error("CONNECT is for proxies")]
     Connect,
-    /// Framing that another server may understand in another way.
-    #[error(
-        "the request must have one Content-Length, or Transfer-Encoding: chunked and nothing else"
-    )]
-    Framing,
+    /// Bytes that another server may understand in another way.
+    #[error("{0}")]
+    Framing(FramingError),
     /// A switch to HTTP/2.
     #[error("`Upgrade: h2c` is not supported")]
     Upgrade,

@@ -27,6 +27,7 @@ pub(crate) use self::task::{
 };
 use crate::byte_budget::ByteShare;
 use crate::guardian::ReadError;
+use crate::listener::FramingError;
 use crate::refusal::Refusal;
 
 const TASK_ID: HeaderName = HeaderName::from_static("task-id");
@@ -162,12 +163,17 @@ fn said(refusal: &Refusal) -> Said {
     match refusal {
         Refusal::Host(_)
         | Refusal::Connect
-        | Refusal::Framing
         | Refusal::Upgrade
         | Refusal::Call(_)
         | Refusal::Header(_)
         | Refusal::Query(_)
-        | Refusal::Read(ReadError::Broken(_)) => plain(StatusCode::BAD_REQUEST, "BAD_REQUEST"),
+        | Refusal::Read(ReadError::Broken(_) | ReadError::Chunks(_)) => {
+            plain(StatusCode::BAD_REQUEST, "BAD_REQUEST")
+        }
+        Refusal::Framing(FramingError::TooLong | FramingError::TooMany) => {
+            plain(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "BAD_REQUEST")
+        }
+        Refusal::Framing(_) => plain(StatusCode::BAD_REQUEST, "BAD_REQUEST"),
         Refusal::UriTooLong => plain(StatusCode::URI_TOO_LONG, "BAD_REQUEST"),
         Refusal::Method { .. } => plain(StatusCode::METHOD_NOT_ALLOWED, "METHOD_NOT_ALLOWED"),
         Refusal::CrossSite => plain(StatusCode::FORBIDDEN, "FORBIDDEN"),
@@ -236,7 +242,7 @@ fn status_of_code(code: &str) -> StatusCode {
 
 /// Whether a part of the body may still be on its way.
 fn is_unread(refusal: &Refusal) -> bool {
-    matches!(refusal, Refusal::Read(_) | Refusal::Framing | Refusal::Connect)
+    matches!(refusal, Refusal::Read(_) | Refusal::Connect)
 }
 
 fn success(value: &RawValue) -> Vec<u8> {
@@ -308,7 +314,8 @@ mod tests {
         for (refused, status, code, facts) in [
             (Refusal::Host(crate::guardian::HostError::Missing), 400, "BAD_REQUEST", ""),
             (Refusal::Connect, 400, "BAD_REQUEST", "close"),
-            (Refusal::Framing, 400, "BAD_REQUEST", "close"),
+            (Refusal::Framing(FramingError::Both), 400, "BAD_REQUEST", ""),
+            (Refusal::Framing(FramingError::TooLong), 431, "BAD_REQUEST", ""),
             (Refusal::Upgrade, 400, "BAD_REQUEST", ""),
             (Refusal::UriTooLong, 414, "BAD_REQUEST", ""),
             (

@@ -1,5 +1,7 @@
 //! The body of a request, read within bounds.
 
+use std::error::Error as _;
+use std::io;
 use std::time::Duration;
 
 use axum::body::Body;
@@ -10,6 +12,7 @@ use http_body_util::BodyExt as _;
 use ploinky_contract::limits::FREE_BYTES;
 
 use crate::byte_budget::{ByteBudget, ByteShare};
+use crate::listener::ChunkError;
 
 /// Media types of a body. The last is what `curl -d` says of any body; that pages of other sites may not post
 /// is decided by [`super::is_cross_site`], as they can post `text/plain`, too.
@@ -34,7 +37,10 @@ pub(crate) enum ReadError {
     /// All requests together hold as much as they may.
     #[error("there is no memory left for a body of this length; try again later")]
     NoMemory,
-    /// The connection or the framing broke.
+    /// The chunks are none.
+    #[error("the body is broken: {0}")]
+    Chunks(ChunkError),
+    /// The connection broke.
     #[error("the body is broken")]
     Broken(#[source] axum::Error),
 }
@@ -76,7 +82,7 @@ async fn collect(
     let mut first = Bytes::new();
     let mut rest = BytesMut::new();
     while let Some(frame) = body.frame().await {
-        let Ok(data) = frame.map_err(ReadError::Broken)?.into_data() else { continue };
+        let Ok(data) = frame.map_err(broken)?.into_data() else { continue };
         let length = first.len() + rest.len() + data.len();
         if limit < length {
             return Err(ReadError::TooLarge { limit });
@@ -100,6 +106,15 @@ async fn collect(
     whole.extend_from_slice(&first);
     whole.extend_from_slice(&rest);
     Ok((whole.freeze(), share))
+}
+
+fn broken(error: axum::Error) -> ReadError {
+    let mut causes = std::iter::successors(error.source(), |cause| (*cause).source());
+    let fault = causes.find_map(|cause| {
+        let inner = cause.downcast_ref::<io::Error>()?.get_ref()?;
+        inner.downcast_ref::<ChunkError>().copied()
+    });
+    fault.map_or(ReadError::Broken(error), ReadError::Chunks)
 }
 
 #[cfg(test)]

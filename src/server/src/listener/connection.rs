@@ -18,8 +18,11 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
+use super::framed::{Fault, Framed};
 use super::lingering::Lingering;
 use crate::guardian::Door;
+use crate::refusal::Refusal;
+use crate::reply::{self, Reader};
 
 /// Serves one connection, which came in by `door`, to its end.
 pub(super) async fn serve(
@@ -30,17 +33,20 @@ pub(super) async fn serve(
 ) {
     let accepted = Instant::now();
     let linger = Arc::new(AtomicBool::new(false));
+    let fault = Fault::default();
+    let stream = Framed::new(Lingering::new(stream, Arc::clone(&linger)), fault.clone());
     let service = Answering {
         router: TowerToHyperService::new(router),
         door,
         draining: draining.clone(),
-        linger: Arc::clone(&linger),
+        linger,
+        fault,
     };
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_TIMEOUT)
         .max_buf_size(HEAD_MAX_BYTES)
-        .serve_connection(TokioIo::new(Lingering::new(stream, linger)), service);
+        .serve_connection(TokioIo::new(stream), service);
     let mut connection = std::pin::pin!(connection);
     tokio::select! {
         // An error here is the client's: it went away, was too slow or does not speak HTTP.
@@ -68,6 +74,7 @@ struct Answering {
     door: Door,
     draining: watch::Receiver<Option<Instant>>,
     linger: Arc<AtomicBool>,
+    fault: Fault,
 }
 
 impl Service<Request<Incoming>> for Answering {
@@ -76,6 +83,12 @@ impl Service<Request<Incoming>> for Answering {
     type Future = Pin<Box<dyn Future<Output = Result<Response, Infallible>> + Send>>;
 
     fn call(&self, mut request: Request<Incoming>) -> Self::Future {
+        if let Some(fault) = self.fault.of(request.headers()) {
+            self.linger.store(true, Ordering::Relaxed);
+            let refused = Refusal::Framing(fault.clone());
+            let response = reply::refusal(&refused, None, Reader::Program, true);
+            return Box::pin(std::future::ready(Ok(response)));
+        }
         self.door.mark(&mut request);
         // Another server in front may see the end of a chunked request elsewhere, so nothing may follow it.
         let is_last = request.headers().contains_key(header::TRANSFER_ENCODING);

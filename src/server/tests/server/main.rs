@@ -9,6 +9,7 @@ mod cancelled;
 mod client;
 mod drain;
 mod files;
+mod framing;
 mod host;
 mod keys;
 mod lane;

@@ -13,44 +13,6 @@ fn post(headers: &str, body: &str) -> String {
 }
 
 #[test]
-fn ambiguous_framing_is_refused_or_ends_the_connection() {
-    let (host, directory) = Host::with_agent(30);
-    let server = host.start();
-    for headers in [
-        "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n",
-        "Transfer-Encoding: gzip, chunked\r\n",
-        "Transfer-Encoding: ,chunked\r\n",
-        "Transfer-Encoding: chunked, identity\r\n",
-        "Transfer-Encoding: xchunked\r\n",
-        "Content-Length: 1\r\nContent-Length: 2\r\n",
-        "Content-Length: 1, 1\r\n",
-        "Content-Length: +1\r\n",
-        "Content-Length: -1\r\n",
-        "Content-Length: 99999999999999999999999\r\n",
-        "Content-Length : 1\r\n",
-        "X: a\r\n b\r\n",
-        "X: a\0b\r\n",
-        "Upgrade: h2c\r\nConnection: Upgrade\r\n",
-    ] {
-        let mut client = Client::connect(server.address);
-        client.send(post(headers, "0\r\n\r\n"));
-        assert_eq!(client.reply().status, 400, "{headers:?}");
-    }
-    for line in ["CONNECT localhost:80", "GET http://other/a", "POST http://localhost.evil/a"] {
-        let reply = exchange(server.address, format!("{line} HTTP/1.1\r\nHost: localhost\r\n\r\n"));
-        assert_eq!(reply.failure(), (400, "BAD_REQUEST".to_owned()), "{line}");
-    }
-    // The parser keeps to the chunks; as the sender may not, nothing may follow on this connection.
-    let mut client = Client::connect(server.address);
-    let both = "Content-Length: 4\r\nTransfer-Encoding: chunked\r\n";
-    client.send(post(both, "2\r\n{}\r\n0\r\n\r\nGET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"));
-    let reply = client.reply();
-    assert_eq!((reply.status, reply.header("connection")), (400, Some("close")));
-    assert!(client.is_closed());
-    assert_eq!(queue_files(&directory.tasks()), [""; 0]);
-}
-
-#[test]
 fn only_post_with_json_is_a_call() {
     let (host, _) = Host::with_agent(30);
     let server = host.start();
