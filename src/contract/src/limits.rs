@@ -184,8 +184,12 @@ pub const JANITOR_ENTRIES: usize = 1000;
 pub const CONNECTIONS_MAX: usize = 10_000;
 /// Connections of the admin, beside those: a few programs of root, some of which wait.
 pub const ADMIN_CONNECTIONS_MAX: usize = 64;
-/// Time in which a client must send the request head (CIS benchmark for nginx: at most 10 s).
+/// Time in which a client must send the request head, counted from its first byte, or from the connection if it
+/// is the first one (CIS benchmark for nginx: at most 10 s).
 pub const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a connection is kept at least while its client asks for nothing (nginx has 75 s, Apache 5 s); what
+/// one request leaves behind may take [`HEADER_TIMEOUT`] more.
+pub const KEEP_ALIVE: Duration = Duration::from_secs(60);
 /// Time in which a client must send the whole body.
 pub const BODY_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long a draining worker waits for kept-alive connections to send their next request.

@@ -173,7 +173,6 @@ fn said(refusal: &Refusal) -> Said {
         Refusal::Framing(FramingError::TooLong | FramingError::TooMany) => {
             plain(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "BAD_REQUEST")
         }
-        Refusal::Framing(_) => plain(StatusCode::BAD_REQUEST, "BAD_REQUEST"),
         Refusal::UriTooLong => plain(StatusCode::URI_TOO_LONG, "BAD_REQUEST"),
         Refusal::Method { .. } => plain(StatusCode::METHOD_NOT_ALLOWED, "METHOD_NOT_ALLOWED"),
         Refusal::CrossSite => plain(StatusCode::FORBIDDEN, "FORBIDDEN"),
@@ -181,9 +180,10 @@ fn said(refusal: &Refusal) -> Said {
         Refusal::Read(ReadError::TooLarge { .. }) => {
             plain(StatusCode::PAYLOAD_TOO_LARGE, "BODY_TOO_LARGE")
         }
-        Refusal::Read(ReadError::TooSlow { .. }) => {
+        Refusal::Framing(FramingError::TooSlow) | Refusal::Read(ReadError::TooSlow { .. }) => {
             plain(StatusCode::REQUEST_TIMEOUT, "BAD_REQUEST")
         }
+        Refusal::Framing(_) => plain(StatusCode::BAD_REQUEST, "BAD_REQUEST"),
         Refusal::Callback(_) => plain(StatusCode::BAD_REQUEST, "CALLBACK_REFUSED"),
         Refusal::KeyReused(_) => plain(StatusCode::UNPROCESSABLE_ENTITY, "IDEMPOTENCY_KEY_REUSED"),
         Refusal::SessionNeeded => plain(StatusCode::UNAUTHORIZED, "SESSION_NEEDED"),
@@ -316,6 +316,7 @@ mod tests {
             (Refusal::Connect, 400, "BAD_REQUEST", "close"),
             (Refusal::Framing(FramingError::Both), 400, "BAD_REQUEST", ""),
             (Refusal::Framing(FramingError::TooLong), 431, "BAD_REQUEST", ""),
+            (Refusal::Framing(FramingError::TooSlow), 408, "BAD_REQUEST", ""),
             (Refusal::Upgrade, 400, "BAD_REQUEST", ""),
             (Refusal::UriTooLong, 414, "BAD_REQUEST", ""),
             (

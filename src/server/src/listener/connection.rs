@@ -13,7 +13,7 @@ use hyper::server::conn::http1;
 use hyper::service::Service;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use ploinky_contract::limits::{DRAIN_IDLE, HEAD_MAX_BYTES, HEADER_TIMEOUT};
+use ploinky_contract::limits::{DRAIN_IDLE, HEAD_MAX_BYTES, HEADER_TIMEOUT, KEEP_ALIVE};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
@@ -44,7 +44,8 @@ pub(super) async fn serve(
     };
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEADER_TIMEOUT)
+        // A head that has begun is the business of `Framed`; the parser never sees it before it is whole.
+        .header_read_timeout(KEEP_ALIVE + HEADER_TIMEOUT)
         .max_buf_size(HEAD_MAX_BYTES)
         .serve_connection(TokioIo::new(stream), service);
     let mut connection = std::pin::pin!(connection);
@@ -105,5 +106,78 @@ impl Service<Request<Incoming>> for Answering {
             }
             Ok(response)
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::routing::get;
+    use ploinky_contract::limits::LINGER;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
+
+    use super::*;
+
+    const REQUEST: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+
+    /// A connection to a service that says yes, in a time that passes when all wait.
+    fn connect() -> DuplexStream {
+        let (client, server) = duplex(1 << 16);
+        let router = Router::new().route("/", get(async || "yes"));
+        let (sender, draining) = watch::channel(None);
+        tokio::spawn(async move {
+            serve(server, Door::Internet, router, draining).await;
+            drop(sender);
+        });
+        client
+    }
+
+    async fn answer(client: &mut DuplexStream) -> String {
+        let mut bytes = [0; 4096];
+        let count = client.read(&mut bytes).await.unwrap();
+        String::from_utf8(bytes.get(..count).unwrap().to_vec()).unwrap()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_says_nothing_is_left() {
+        let mut client = connect();
+        let start = Instant::now();
+        assert_eq!(answer(&mut client).await, "");
+        assert_eq!(start.elapsed().as_secs(), HEADER_TIMEOUT.as_secs());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_head_that_comes_slowly_is_refused_in_words() {
+        for before in [0, 1] {
+            let mut client = connect();
+            for _ in 0..before {
+                client.write_all(REQUEST.as_bytes()).await.unwrap();
+                assert!(answer(&mut client).await.ends_with("yes"));
+                tokio::time::sleep(KEEP_ALIVE).await;
+            }
+            for piece in ["GET / HT", "TP/1.1\r\nHo", "st: a\r\n", "A: "] {
+                client.write_all(piece.as_bytes()).await.unwrap();
+                tokio::time::sleep(HEADER_TIMEOUT / 5).await;
+            }
+            let text = answer(&mut client).await;
+            assert!(text.starts_with("HTTP/1.1 408 "), "{text}");
+            assert!(text.contains("did not come within 10 s"), "{text}");
+            assert_eq!(answer(&mut client).await, "");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_is_kept_for_a_while() {
+        let mut client = connect();
+        for _ in 0..3 {
+            client.write_all(REQUEST.as_bytes()).await.unwrap();
+            assert!(answer(&mut client).await.ends_with("yes"));
+            tokio::time::sleep(KEEP_ALIVE).await;
+        }
+        client.write_all(REQUEST.as_bytes()).await.unwrap();
+        assert!(answer(&mut client).await.ends_with("yes"));
+        let start = Instant::now();
+        assert_eq!(answer(&mut client).await, "");
+        let kept = start.elapsed();
+        assert!(KEEP_ALIVE <= kept && kept <= KEEP_ALIVE + HEADER_TIMEOUT + LINGER, "{kept:?}");
     }
 }

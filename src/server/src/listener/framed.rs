@@ -14,7 +14,9 @@ use std::task::{Context, Poll, ready};
 
 use bytes::{Buf as _, BytesMut};
 use http::{HeaderMap, HeaderName};
+use ploinky_contract::limits::HEADER_TIMEOUT;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Sleep, sleep};
 
 pub(crate) use self::chunks::ChunkError;
 use self::chunks::Chunks;
@@ -47,6 +49,8 @@ pub(super) struct Framed<S> {
     /// Bytes at the front of `held` that may be given.
     clear: usize,
     part: Part,
+    /// When the head has to be whole that is awaited: the first one, or one that has begun.
+    limit: Option<Pin<Box<Sleep>>>,
     fault: Fault,
 }
 
@@ -66,7 +70,8 @@ impl<S> Framed<S> {
     /// Reads `stream`; the first fault of a head goes to `fault`.
     pub(super) fn new(stream: S, fault: Fault) -> Self {
         let part = Part::Head(HeadLines::default());
-        Self { stream, held: BytesMut::new(), clear: 0, part, fault }
+        let limit = Some(Box::pin(sleep(HEADER_TIMEOUT)));
+        Self { stream, held: BytesMut::new(), clear: 0, part, limit, fault }
     }
 }
 
@@ -116,18 +121,31 @@ impl<S> Framed<S> {
     fn admit(&mut self, bytes: &[u8]) -> usize {
         let part = std::mem::replace(&mut self.part, Part::Refused);
         let (clear, next) = examine(bytes, part);
+        if 0 < clear {
+            self.limit = None;
+        }
         match next {
             Ok(part) => self.part = part,
-            Err(fault) => {
-                self.fault.0.set(fault).ok();
-            }
+            Err(fault) => self.refuse(fault),
+        }
+        if matches!(self.part, Part::Head(_)) && clear < bytes.len() {
+            self.limit.get_or_insert_with(|| Box::pin(sleep(HEADER_TIMEOUT)));
         }
         clear
+    }
+
+    fn refuse(&mut self, fault: FramingError) {
+        self.part = Part::Refused;
+        self.fault.0.set(fault).ok();
     }
 
     /// Whether the beginning of a head is held.
     fn holds_head(&self) -> bool {
         !self.held.is_empty()
+    }
+
+    fn is_late(&mut self, context: &mut Context<'_>) -> bool {
+        self.limit.as_mut().is_some_and(|limit| limit.as_mut().poll(context).is_ready())
     }
 
     /// After the first fault: what stands for it, once.
@@ -196,6 +214,15 @@ impl<S: AsyncRead + Unpin> AsyncRead for Framed<S> {
             if 0 < self.clear {
                 self.give(buffer);
                 break;
+            }
+            if matches!(self.part, Part::Head(_)) && self.is_late(context) {
+                if !self.holds_head() {
+                    // Who never said anything is told nothing.
+                    break;
+                }
+                self.refuse(FramingError::TooSlow);
+                self.hold_mark();
+                continue;
             }
             let came = match self.part {
                 Part::Broken(fault) => {

@@ -1,6 +1,6 @@
 //! The head of a request, line by line, and how its body is framed (RFC 9112, 2 to 6).
 
-use ploinky_contract::limits::{HEAD_MAX_BYTES, HEADERS_MAX};
+use ploinky_contract::limits::{HEAD_MAX_BYTES, HEADER_TIMEOUT, HEADERS_MAX};
 
 /// Why a request cannot be told from what follows it, or could be read in two ways. Lines are counted from 1.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
@@ -11,6 +11,9 @@ pub(crate) enum FramingError {
     /// More bytes than allowed.
     #[error("the head of the request is longer than {HEAD_MAX_BYTES} bytes")]
     TooLong,
+    /// Half a head, and nothing more for long.
+    #[error("the head of the request did not come within {} s", HEADER_TIMEOUT.as_secs())]
+    TooSlow,
     /// More lines than allowed.
     #[error("the request has more than {HEADERS_MAX} header lines")]
     TooMany,
