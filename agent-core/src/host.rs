@@ -18,7 +18,7 @@ use crate::heartbeat::{Heartbeat, attest_locks};
 use crate::log;
 use crate::manifest_file;
 use crate::program::{self, Program};
-use crate::serve::{DRAIN, ServeError, leave_last_words, recover};
+use crate::serve::{DRAIN, RECOVER, ServeError, leave_last_words, recover};
 use crate::stop::Stop;
 
 /// Exit code of a program that was ended by signal 0; the usual way to tell a signal.
@@ -36,7 +36,7 @@ pub(crate) fn host(arguments: &Arguments) -> Result<u8, ServeError> {
     let boot_id = boot_id().map_err(ServeError::BootId)?;
     let consumer = Consumer::open(tasks, boot_id).map_err(ServeError::Open)?;
     let lock = consumer.become_runner().map_err(ServeError::Lock)?.ok_or(ServeError::Taken)?;
-    if !recover(&|| consumer.recover(), &term)? {
+    if !recover(&|| consumer.recover(), RECOVER, &term)? {
         return Ok(0);
     }
     let mut program = program::start_main(words).map_err(ServeError::Start)?;

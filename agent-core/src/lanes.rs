@@ -83,29 +83,36 @@ impl Lanes {
         self.bounds.clone()
     }
 
-    /// Becomes the runner of both; `None` if somebody else is that of one.
-    pub(crate) fn become_runner(&self) -> io::Result<Option<Vec<RunnerLock>>> {
-        let mut locks = Vec::new();
-        let sync = self.sync.as_ref().map(SyncConsumer::become_runner);
-        for lock in [Some(self.durable.become_runner()), sync].into_iter().flatten() {
-            match lock? {
-                Some(lock) => locks.push(lock),
-                None => return Ok(None),
+    /// Becomes the runner of the durable queue, and then of the other one unless its memory has no room for the
+    /// lock; `None` if somebody else is that of one.
+    pub(crate) fn become_runner(&mut self) -> io::Result<Option<Vec<RunnerLock>>> {
+        let Some(durable) = self.durable.become_runner()? else { return Ok(None) };
+        match self.sync.as_ref().map(SyncConsumer::become_runner) {
+            Some(Ok(Some(sync))) => Ok(Some(vec![durable, sync])),
+            Some(Ok(None)) => Ok(None),
+            Some(Err(e)) => {
+                self.leave_memory(&e);
+                Ok(Some(vec![durable]))
             }
+            None => Ok(Some(vec![durable])),
         }
-        Ok(Some(locks))
     }
 
-    /// Ends what the runner before left.
+    /// Ends what the runner before left of kept tasks.
     pub(crate) fn recover(&self) -> io::Result<Recovered> {
-        let mut all = self.durable.recover()?;
-        if let Some(sync) = &self.sync {
-            let Recovered { crashed, released, left } = sync.recover()?;
-            all.crashed += crashed;
-            all.released += released;
-            all.left += left;
-        }
-        Ok(all)
+        self.durable.recover()
+    }
+
+    /// Ends what the runner before left of calls.
+    pub(crate) fn recover_calls(&self) -> io::Result<Recovered> {
+        self.sync.as_ref().map_or_else(|| Ok(Recovered::default()), SyncConsumer::recover)
+    }
+
+    /// Serves the durable queue alone from now on. Workers see that nobody holds the lock of the other one, and
+    /// send calls through the disk; what is left there is the next runner's.
+    pub(crate) fn leave_memory(&mut self, why: &(dyn std::error::Error + 'static)) {
+        log::event(&format!("going on without memory: {}", chain(why)));
+        self.sync = None;
     }
 
     /// A watch on the tasks that arrive; `None` if the lane is not there.

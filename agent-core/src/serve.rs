@@ -38,7 +38,9 @@ const DRAIN_ENDED: Duration = Duration::from_millis(1500);
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 const _: () = assert!(DRAIN.as_millis() + 2 * DRAIN_ENDED.as_millis() < STOP_TIMEOUT.as_millis());
 /// How long recovery is tried again; then the service manager starts all anew.
-const RECOVER: Duration = Duration::from_secs(60);
+pub(crate) const RECOVER: Duration = Duration::from_secs(60);
+/// The same for calls: their memory is shared by all agents, and without it they come through the disk.
+const RECOVER_CALLS: Duration = Duration::from_secs(2);
 const RECOVER_RETRY: Duration = Duration::from_millis(500);
 
 /// Why the queue is not served.
@@ -94,15 +96,23 @@ pub(crate) fn serve(arguments: &Arguments) -> Result<(), ServeError> {
     // The server reads results as a stranger; the umask of an image must not hide them.
     rustix::process::umask(Mode::from_raw_mode(0o022));
     let boot_id = boot_id().map_err(ServeError::BootId)?;
-    let lanes = Lanes::open(tasks, sync, &container, boot_id).map_err(ServeError::Open)?;
-    let lanes = Arc::new(lanes);
+    let mut lanes = Lanes::open(tasks, sync, &container, boot_id).map_err(ServeError::Open)?;
     std::env::set_current_dir(code)
         .map_err(|source| ServeError::Code { path: code.clone(), source })?;
-    let locks: Vec<RunnerLock> =
+    let mut locks: Vec<RunnerLock> =
         lanes.become_runner().map_err(ServeError::Lock)?.ok_or(ServeError::Taken)?;
-    if !recover(&|| lanes.recover(), &stop)? {
+    if !recover(&|| lanes.recover(), RECOVER, &stop)? {
         return Ok(());
     }
+    match recover(&|| lanes.recover_calls(), RECOVER_CALLS, &stop) {
+        Ok(true) => {}
+        Ok(false) => return Ok(()),
+        Err(e) => {
+            lanes.leave_memory(&e);
+            locks.truncate(1);
+        }
+    }
+    let lanes = Arc::new(lanes);
     if let Some(words) = &container.health.readiness
         && !wait_until_ready(words, &stop).map_err(ServeError::NotReady)?
     {
@@ -285,9 +295,10 @@ impl Threads {
 /// Ends what the last runner left; `false` if a signal came first.
 pub(crate) fn recover(
     recover: &dyn Fn() -> io::Result<Recovered>,
+    limit: Duration,
     stop: &Stop,
 ) -> Result<bool, ServeError> {
-    let end = BootTime::after(RECOVER);
+    let end = BootTime::after(limit);
     loop {
         let Recovered { crashed, released: _, left } = recover().map_err(ServeError::Recover)?;
         if 0 < crashed {
