@@ -11,7 +11,7 @@
 use std::fs::{self, File};
 use std::io::Write;
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -313,7 +313,23 @@ impl Agent {
     /// Waits until the process whose id the script has written to a file is gone.
     pub(crate) fn wait_until_gone(&self, name: &str) {
         let pid = Pid::from_raw(self.line_of(name).parse().unwrap()).unwrap();
-        self.wait_for("the process is gone", || test_kill_process(pid).is_err() || is_zombie(pid));
+        self.wait_for("the process is gone", || is_gone(pid));
+    }
+
+    /// Ends what a killed agent-core left: handlers and workers, which stand in the code directory and have
+    /// process groups of their own.
+    fn end_orphans(&self) {
+        // One that was found may have made another one meanwhile.
+        for _ in 0..10 {
+            let orphans = processes_in(&self.path("code"));
+            if orphans.is_empty() {
+                return;
+            }
+            for orphan in orphans {
+                kill_process(orphan, Signal::KILL).ok();
+            }
+            pause();
+        }
     }
 
     pub(crate) fn wait_for(&self, what: &str, mut is_so: impl FnMut() -> bool) {
@@ -331,6 +347,7 @@ impl Drop for Agent {
             running.kill().ok();
             running.wait().ok();
         }
+        self.end_orphans();
         if std::thread::panicking() {
             eprintln!("the log of agent-core:\n{}", self.log());
         }
@@ -365,6 +382,20 @@ pub(crate) fn arrives(fd: &impl std::os::fd::AsFd, limit: Duration) -> bool {
         tv_nsec: limit.subsec_nanos().into(),
     };
     poll(&mut fds, Some(&limit)).unwrap() != 0
+}
+
+/// Processes with this working directory.
+fn processes_in(directory: &Path) -> Vec<Pid> {
+    let stands_there = |entry: &fs::DirEntry| {
+        fs::read_link(entry.path().join("cwd")).is_ok_and(|cwd| cwd == *directory)
+    };
+    let all = fs::read_dir("/proc").into_iter().flatten().flatten().filter(stands_there);
+    all.filter_map(|entry| Pid::from_raw(entry.file_name().to_str()?.parse().ok()?)).collect()
+}
+
+/// Whether a process has ended.
+pub(crate) fn is_gone(pid: Pid) -> bool {
+    test_kill_process(pid).is_err() || is_zombie(pid)
 }
 
 /// Orphans of a test are reaped by whoever adopts them, sooner or later.

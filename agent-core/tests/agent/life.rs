@@ -2,12 +2,12 @@
 
 use std::os::unix::net::UnixDatagram;
 use std::os::unix::process::ExitStatusExt;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ploinky_queue::Cancel;
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal};
 
-use crate::agent::{Agent, arrives};
+use crate::agent::{Agent, LIMIT, arrives, is_gone, pause};
 
 const SCRIPT: &str = r#""commands":{"run":"run.sh"}"#;
 
@@ -75,7 +75,7 @@ fn a_task_whose_runner_was_killed_has_crashed_and_does_not_run_again() {
     assert_eq!(std::fs::read_to_string(agent.code("runs")).unwrap(), "x\nx\n");
     assert!(agent.log().contains("1 tasks of the last runner are recorded as crashed"));
     // In a container it would have gone with the runner.
-    let handler = rustix::process::Pid::from_raw(handler).unwrap();
+    let handler = Pid::from_raw(handler).unwrap();
     rustix::process::kill_process_group(handler, Signal::KILL).ok();
 }
 
@@ -149,6 +149,20 @@ fn sigterm_ends_tasks_that_do_not_end_and_says_so() {
 }
 
 #[test]
+fn nothing_that_a_test_started_outlives_it() {
+    let agent = Agent::with_worker("trap '' TERM; echo $$ > pid; while :; do sleep 1; done");
+    agent.submit(&[]);
+    let worker = Pid::from_raw(agent.line_of("pid").parse().unwrap()).unwrap();
+    // Without a word, as where a test fails.
+    drop(agent);
+    let start = Instant::now();
+    while !is_gone(worker) {
+        assert!(start.elapsed() < LIMIT, "{worker:?} goes on");
+        pause();
+    }
+}
+
+#[test]
 fn health_needs_a_runner_and_a_probe_that_succeeds() {
     let mut agent =
         Agent::prepare(r#""commands":{"run":"true"},"health":{"liveness":"test -e well"}"#);
@@ -191,7 +205,7 @@ fn ready_is_told_when_the_probe_succeeds_and_not_before() {
     assert!(!arrives(&socket, Duration::ZERO), "ready although the probe failed");
     assert!(agent.producer.collect(id).unwrap().is_none());
     agent.put("ready", "");
-    assert!(arrives(&socket, crate::agent::LIMIT));
+    assert!(arrives(&socket, LIMIT));
     let mut message = [0; 64];
     let length = socket.recv(&mut message).unwrap();
     assert_eq!(&message[..length], b"READY=1\nSTATUS=serving 1 command\n");
