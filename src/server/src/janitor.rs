@@ -15,9 +15,10 @@ use crate::reload::Table;
 
 /// Name of the lock among those of the instances, which are named by invocation ids.
 const ELECTION: &str = "janitor";
-/// Passes over one queue before the next queue has its turn.
+/// Passes over one lane of a queue before the next one has its turn, unless [`TURN`] is over before: 10^6 names
+/// of an agent take some minutes to go, and nobody else's have to wait for them.
 const PASSES_MAX: usize = 10;
-/// How long a thread sweeps one queue after the other before it may be wanted elsewhere. One handing over per
+/// How long a thread sweeps one lane, or one queue after the other before it may be wanted elsewhere. One handing over per
 /// queue would cost more than to look at a queue in which nothing happens.
 const TURN: Duration = Duration::from_millis(100);
 /// Age at which a lock file that nobody holds is left over for sure.
@@ -82,7 +83,7 @@ impl Round {
     fn turn(mut self, time: Duration) -> Option<Self> {
         let began = Instant::now();
         while let Some(queue) = self.left.pop() {
-            sweep_one(&queue, &self.origin, &self.instances, self.retention);
+            sweep_one(&queue, &self.origin, &self.instances, self.retention, TURN);
             if time <= began.elapsed() {
                 return Some(self);
             }
@@ -115,6 +116,7 @@ fn sweep_one(
     origin: &Origin,
     instances: &Path,
     (task_retention, dead_task_retention): (Duration, Duration),
+    share: Duration,
 ) {
     let is_alive = |submitter: &Submitter| {
         *submitter == origin.submitter || instance_is_alive(instances, &submitter.invocation)
@@ -126,16 +128,23 @@ fn sweep_one(
         task_retention,
         dead_task_retention,
     };
+    while_there_is_more(queue, share, &|| queue.lanes().disk().sweep(&rules));
+    if let Some(lane) = queue.lanes().memory() {
+        let pass = || sweep_sync(lane, &origin.boot_id, &is_alive, JANITOR_ENTRIES);
+        while_there_is_more(queue, share, &pass);
+    }
+}
+
+/// Makes passes over one lane until all is looked at, or this lane had its share.
+fn while_there_is_more(queue: &AgentQueue, share: Duration, pass: &dyn Fn() -> io::Result<Swept>) {
+    let began = Instant::now();
     for _ in 0..PASSES_MAX {
-        let swept = queue.lanes().disk().sweep(&rules);
+        let swept = pass();
         let is_more = swept.as_ref().is_ok_and(|swept| swept.more);
         tell(queue, swept);
-        if !is_more {
+        if !is_more || share <= began.elapsed() {
             break;
         }
-    }
-    if let Some(lane) = queue.lanes().memory() {
-        tell(queue, sweep_sync(lane, &origin.boot_id, &is_alive, JANITOR_ENTRIES));
     }
 }
 
@@ -162,7 +171,7 @@ mod tests {
     use std::fs::{self, File};
 
     use ploinky_contract::AgentId;
-    use ploinky_queue::Producer;
+    use ploinky_queue::{Producer, SyncProducer};
     use tempfile::TempDir;
 
     use super::*;
@@ -171,24 +180,37 @@ mod tests {
 
     const QUEUES: usize = 50;
 
+    fn put_stray(directory: &Path, number: usize) {
+        let stray = File::create(directory.join(format!("{number:032x}"))).unwrap();
+        stray.set_modified(std::time::UNIX_EPOCH).unwrap();
+    }
+
+    fn queue(number: usize, tasks: &Path, memory: Option<SyncProducer>) -> Arc<AgentQueue> {
+        for name in ["requests", "urgent", "responses", "errors", "locks"] {
+            fs::create_dir_all(tasks.join(name)).unwrap();
+        }
+        let lanes = Lanes::new(Arc::new(Producer::open(tasks).unwrap()), memory);
+        let agent = AgentId::new(&"a".parse().unwrap(), &format!("/{number}").parse().unwrap());
+        let places = lanes.places().unwrap();
+        Arc::new(AgentQueue::new(agent.unwrap(), places, lanes, ByteBudget::new(0)))
+    }
+
+    fn origin() -> Arc<Origin> {
+        let submitter = Submitter { instance: 1, invocation: "0".repeat(32) };
+        Arc::new(Origin { boot_id: "0".repeat(32), submitter })
+    }
+
     /// Queues with a stray file in each.
     fn round(root: &TempDir) -> Round {
         let queue = |number: usize| {
             let tasks = root.path().join(number.to_string());
-            for name in ["requests", "urgent", "responses", "errors", "locks"] {
-                fs::create_dir_all(tasks.join(name)).unwrap();
-            }
-            let stray = File::create(tasks.join("responses").join("7".repeat(32))).unwrap();
-            stray.set_modified(std::time::UNIX_EPOCH).unwrap();
-            let lanes = Lanes::new(Arc::new(Producer::open(&tasks).unwrap()), None);
-            let agent = AgentId::new(&"a".parse().unwrap(), &format!("/{number}").parse().unwrap());
-            let places = lanes.places().unwrap();
-            Arc::new(AgentQueue::new(agent.unwrap(), places, lanes, ByteBudget::new(0)))
+            let queue = queue(number, &tasks, None);
+            put_stray(&tasks.join("responses"), 7);
+            queue
         };
-        let submitter = Submitter { instance: 1, invocation: "0".repeat(32) };
         Round {
             left: (0..QUEUES).map(queue).collect(),
-            origin: Arc::new(Origin { boot_id: "0".repeat(32), submitter }),
+            origin: origin(),
             instances: root.path().to_owned(),
             retention: (Duration::MAX, Duration::MAX),
         }
@@ -218,6 +240,28 @@ mod tests {
         let slept = sleeps() - before;
         assert_eq!(strays(&root), 0);
         assert!(slept < QUEUES as u64 / 2, "it slept {slept} times");
+    }
+
+    #[test]
+    fn many_strays_go_in_one_round_from_both_lanes_and_a_share_bounds_it() {
+        let root = tempfile::tempdir().unwrap();
+        let (tasks, lane) = (root.path().join("tasks"), root.path().join("lane"));
+        for name in ["requests", "urgent", "streams", "responses", "locks"] {
+            fs::create_dir_all(lane.join(name)).unwrap();
+        }
+        let memory = SyncProducer::open(&lane, 1).unwrap();
+        let queue = queue(0, &tasks, Some(memory));
+        let directories = [tasks.join("responses"), lane.join("responses/1")];
+        for directory in &directories {
+            (0..3 * JANITOR_ENTRIES).for_each(|number| put_stray(directory, number));
+        }
+        let left = || directories.each_ref().map(|path| fs::read_dir(path).unwrap().count());
+        let never = (Duration::MAX, Duration::MAX);
+        let sweep = |share| sweep_one(&queue, &origin(), root.path(), never, share);
+        sweep(Duration::ZERO);
+        assert_eq!(left(), [2 * JANITOR_ENTRIES; 2]);
+        sweep(Duration::MAX);
+        assert_eq!(left(), [0; 2]);
     }
 
     #[test]

@@ -44,7 +44,8 @@ pub fn sweep_sync(
     let mut janitor = producer.janitor.lock().unwrap_or_else(PoisonError::into_inner);
     let SyncJanitor { requests, urgent, streams, responses } = &mut *janitor;
     let mut all = Ok(());
-    for name in whole(&directories.requests, requests, limit, &mut swept)? {
+    let before = swept;
+    for name in Slice::of(&directories.requests, requests, limit, &mut swept)?.names {
         let done = match name {
             Name::Task(id) => sweep_task(directories, id, boot_id, is_alive, &mut swept),
             Name::Staged(name) => remove_staged(&directories.requests, &name, &mut swept),
@@ -52,6 +53,7 @@ pub fn sweep_sync(
         };
         all = all.and(done);
     }
+    begin_again_if_changed(requests, before, swept);
     for (directory, place) in [(&directories.urgent, urgent), (&directories.streams, streams)] {
         all = all.and(sweep_strays(directories, directory, place, limit, &mut swept));
     }
@@ -74,16 +76,12 @@ pub fn sweep_sync(
     all.map(|()| swept)
 }
 
-/// Names of tasks and of files that were not finished, from the beginning; others are none of ours.
-fn whole(
-    directory: &OwnedFd,
-    place: &mut Place,
-    limit: usize,
-    swept: &mut Swept,
-) -> io::Result<Vec<Name>> {
-    let slice = Slice::of(directory, place, limit, swept)?;
-    place.begin_again();
-    Ok(slice.names)
+/// In memory a place may be a number of names, which says nothing once some of those before it were removed;
+/// else the next slice goes on there, so that what stays does not hide what is to go.
+fn begin_again_if_changed(place: &mut Place, before: Swept, now: Swept) {
+    if (before.tasks, before.asked, before.strays) != (now.tasks, now.asked, now.strays) {
+        place.begin_again();
+    }
 }
 
 /// Takes away what nobody waits for.
@@ -126,7 +124,8 @@ fn sweep_strays(
     swept: &mut Swept,
 ) -> io::Result<()> {
     let mut all = Ok(());
-    for name in whole(directory, place, limit, swept)? {
+    let before = *swept;
+    for name in Slice::of(directory, place, limit, swept)?.names {
         let done = match name {
             Name::Task(id) => remove_stray(&directories.requests, directory, id, false, swept),
             Name::Staged(name) => remove_staged(directory, &name, swept),
@@ -134,6 +133,7 @@ fn sweep_strays(
         };
         all = all.and(done);
     }
+    begin_again_if_changed(place, before, *swept);
     all
 }
 
@@ -198,6 +198,28 @@ mod tests {
         for id in [waits, old.id] {
             assert!(matches!(lane.consumer.claim(1, id).unwrap(), crate::Claimed::Not(_)));
         }
+    }
+
+    #[test]
+    fn what_stays_does_not_hide_what_is_to_go() {
+        let lane = Lane::new();
+        for number in 0..300 {
+            // No names of ours, and such that are too young.
+            drop(File::create(lane.path("responses/1", &format!("x{number}"))).unwrap());
+            drop(File::create(lane.path("streams", &format!("{number:032x}"))).unwrap());
+        }
+        for n in 1..=3 {
+            make_old(&lane, "responses/1", id(n).as_str());
+            make_old(&lane, "streams", id(n).as_str());
+        }
+        let mut strays = 0;
+        // Five times as many as the names need.
+        for _ in 0..5 * 303 / 10 {
+            let boot_id = boot_id().unwrap();
+            let swept = sweep_sync(&lane.producer, &boot_id, EVERYBODY, 10).unwrap();
+            strays += swept.strays;
+        }
+        assert_eq!(strays, 6);
     }
 
     #[test]
