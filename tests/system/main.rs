@@ -24,6 +24,7 @@ mod t04_static_files;
 mod t05_isolation;
 mod t05_lane;
 mod t06_survival;
+mod t06_watchdog;
 mod t07_libraries;
 mod t08_tasks;
 mod t09_overload;

@@ -157,19 +157,10 @@ fn many_agents_that_have_nothing_to_do_cost_next_to_nothing() {
     wait_for("the last one answers", || {
         (call(&last, "echo.ping", &json!([])).ok()?.status == 200).then_some(())
     });
-    // Podman starts a program for each health check, which costs far more than all of ours.
     let whole = || {
         let text = sh("awk '/^usage_usec/ {print $2}' /sys/fs/cgroup/cpu.stat");
         text.trim().parse::<f64>().unwrap() / 10_000.0
     };
-    let whole_before = whole();
-    std::thread::park_timeout(IDLE);
-    let share = (whole() - whole_before) / IDLE.as_secs_f64();
-    println!(
-        "idle with {agents} agents: the host {share:.1} % of a core, with Podman's health checks"
-    );
-    sh("podman ps --no-trunc --format '{{.ID}} {{.Names}}' | grep ' ploinky-localhost-s[0-9]' | cut -d' ' -f1 |
-        xargs -I ID systemctl list-units --plain --no-legend 'ID-*.timer' | cut -d' ' -f1 | xargs systemctl stop");
     // The first sweeps, and what the start left to clean up.
     std::thread::park_timeout(Duration::from_secs(20));
     let names = ["ploinkyd", "ploinky-supervi", "agent-core"];
@@ -188,7 +179,7 @@ fn many_agents_that_have_nothing_to_do_cost_next_to_nothing() {
         sum += percent;
     }
     println!(
-        "idle with {agents} agents: {sum:.3} % of a core; the host without health checks {:.1} %",
+        "idle with {agents} agents: {sum:.3} % of a core; the whole host {:.1} %",
         (whole_after - whole_before) / IDLE.as_secs_f64()
     );
     let pss = sh(r#"for name in ploinkyd ploinky-supervi agent-core; do

@@ -117,7 +117,7 @@ pub struct Worker {
 /// Probes that `agent-core` runs: exit status 0 means well.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Health {
-    /// Run by Podman's health check besides agent-core's own.
+    /// Run by agent-core every 30 s; three failures in a row end the agent, which is started anew.
     pub liveness: Option<Vec<String>>,
     /// Must succeed once before the agent counts as started.
     pub readiness: Option<Vec<String>>,

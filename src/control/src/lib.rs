@@ -9,7 +9,7 @@ mod status;
 
 pub use error::ControlError;
 pub use proxy::Supervisor1Proxy;
-pub use status::{AgentStatus, CommandTerms, HealthCheck, HostStatus};
+pub use status::{AgentStatus, CommandTerms, HostStatus};
 
 /// The well-known name on the system bus, and the name of the interface.
 pub const BUS_NAME: &str = "io.ploinky.Supervisor1";

@@ -48,10 +48,12 @@ pub struct AgentStatus {
     pub image: Option<String>,
     /// Podman: id of the image.
     pub image_id: Option<String>,
-    /// Podman: `State.Health.Status`.
+    /// `starting`, `healthy` or `unhealthy`; absent if it does not run or nothing watches it.
     pub health: Option<String>,
-    /// Podman: the last checks, newest last.
-    pub health_log: Option<Vec<HealthCheck>>,
+    /// systemd: `StatusText`, what the agent says of itself.
+    pub status_text: Option<String>,
+    /// systemd: `WatchdogTimestamp`, the last sign of life, microseconds since 1970.
+    pub last_alive_usec: Option<u64>,
     /// Memory in use, bytes.
     pub memory_bytes: Option<u64>,
     /// CPU time used, nanoseconds.
@@ -80,18 +82,6 @@ pub struct CommandTerms {
     pub backoff_ms: Option<u64>,
     /// Longest wait before any run, milliseconds.
     pub max_backoff_ms: Option<u64>,
-}
-
-/// One run of the health command.
-#[derive(Clone, Debug, Default, DeserializeDict, PartialEq, SerializeDict, Type)]
-#[zbus(signature = "a{sv}")]
-pub struct HealthCheck {
-    /// Start, RFC 3339.
-    pub start: String,
-    /// Exit status; 0 is well.
-    pub exit_code: i64,
-    /// What it printed.
-    pub output: String,
 }
 
 /// The host as a whole.

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use ploinky_control::{AgentStatus, CommandTerms, HealthCheck, HostStatus};
+use ploinky_control::{AgentStatus, CommandTerms, HostStatus};
 use serde::Serialize;
 
 use crate::output::Tone;
@@ -111,7 +111,8 @@ pub(crate) struct AgentReport {
     image_id: Option<String>,
     pid: Option<u32>,
     health: Option<String>,
-    health_log: Option<Vec<HealthReport>>,
+    status_text: Option<String>,
+    last_alive: Option<String>,
     memory_bytes: Option<u64>,
     cpu_nsec: Option<u64>,
     pids: Option<u64>,
@@ -135,15 +136,6 @@ struct RetryReport {
     attempts: u16,
     backoff: f64,
     max_backoff: f64,
-}
-
-/// One run of a health command.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-struct HealthReport {
-    start: String,
-    exit_code: i64,
-    output: String,
 }
 
 impl From<AgentStatus> for AgentReport {
@@ -172,7 +164,8 @@ impl From<AgentStatus> for AgentReport {
             image,
             image_id,
             health,
-            health_log,
+            status_text,
+            last_alive_usec,
             memory_bytes,
             cpu_nsec,
             pids,
@@ -204,7 +197,8 @@ impl From<AgentStatus> for AgentReport {
             image_id,
             pid,
             health,
-            health_log: health_log.map(|log| log.into_iter().map(HealthReport::from).collect()),
+            status_text,
+            last_alive: last_alive_usec.and_then(words::moment),
             memory_bytes,
             cpu_nsec,
             pids,
@@ -226,12 +220,6 @@ impl From<CommandTerms> for TermsReport {
             max_backoff: seconds(max_backoff_ms.unwrap_or(0)),
         });
         Self { name, timeout: seconds(timeout_ms), retry }
-    }
-}
-
-impl From<HealthCheck> for HealthReport {
-    fn from(HealthCheck { start, exit_code, output }: HealthCheck) -> Self {
-        Self { start, exit_code, output }
     }
 }
 

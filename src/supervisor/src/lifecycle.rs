@@ -8,6 +8,7 @@ mod change;
 mod deploy;
 mod error;
 mod handle;
+mod health;
 mod reconcile;
 mod report;
 #[cfg(test)]

@@ -11,7 +11,6 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use ploinky_contract::ImageName;
-use ploinky_control::HealthCheck;
 
 /// What Podman knows of a container.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -24,10 +23,6 @@ pub(crate) struct ContainerState {
     pub(crate) pid: Option<u32>,
     /// `Image`.
     pub(crate) image_id: Option<String>,
-    /// `State.Health.Status`, absent without a health check.
-    pub(crate) health: Option<String>,
-    /// `State.Health.Log`, newest last.
-    pub(crate) health_log: Vec<HealthCheck>,
 }
 
 /// What Podman did not tell.

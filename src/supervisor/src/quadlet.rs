@@ -4,7 +4,7 @@
 //! Bounds on memory, processor and processes are systemd's: Quadlet runs the container in the cgroup of its
 //! unit, and `Memory=` came with Podman 5.5 only.
 
-use ploinky_contract::limits::{START_TIMEOUT, STOP_TIMEOUT, UID_RANGE_SIZE};
+use ploinky_contract::limits::{AGENT_WATCHDOG, START_TIMEOUT, STOP_TIMEOUT, UID_RANGE_SIZE};
 use ploinky_contract::paths::{
     AGENT_CORE, AgentDir, CONTAINER_AGENT_CORE, CONTAINER_CODE, CONTAINER_MANIFEST, CONTAINER_SYNC,
     CONTAINER_TASKS, RUNTIME, RuntimeDir,
@@ -131,14 +131,10 @@ impl AgentUnit<'_> {
         for (name, value) in env {
             unit.environment(name, value)?;
         }
-        // It checks that the queue is served, and runs the manifest's liveness command.
-        unit.words("HealthCmd", [CONTAINER_AGENT_CORE, "health"])?;
-        unit.fixed("HealthInterval", "30s");
-        unit.fixed("HealthTimeout", "10s");
-        unit.fixed("HealthRetries", "3");
-        unit.fixed("HealthStartPeriod", "30s");
-        // The death of the container is what makes systemd start it anew.
-        unit.fixed("HealthOnFailure", "kill");
+        // Neither ours nor one that the image brings: each run is a whole Podman. systemd's watchdog does it.
+        unit.fixed("HealthCmd", "none");
+        // Without it there would be a timer that runs nothing, in a whole Podman.
+        unit.fixed("HealthInterval", "disable");
         unit.fixed("RunInit", "true");
         unit.fixed("StopTimeout", "10");
         unit.fixed("LogDriver", "journald");
@@ -204,6 +200,11 @@ impl AgentUnit<'_> {
         unit.fixed("Restart", "always");
         // Short enough to be back before a waiting request gives up, long enough not to spin.
         unit.fixed("RestartSec", "500ms");
+        // agent-core gives the signs of life. Without one all processes of the container go at once: Podman, which
+        // would ask them first, takes StopTimeout= for that, and conmon alone takes nobody with it.
+        unit.set("WatchdogSec", &AGENT_WATCHDOG.as_secs().to_string())?;
+        unit.fixed("WatchdogSignal", "SIGKILL");
+        unit.fixed("KillMode", "control-group");
         // A program that ends on SIGTERM did what it was asked.
         unit.fixed("SuccessExitStatus", "143");
         unit.set("TimeoutStartSec", &START_TIMEOUT.as_secs().to_string())?;

@@ -31,6 +31,14 @@ pub(crate) struct UnitState {
     pub(crate) restarts: u32,
     /// `ActiveEnterTimestamp`, microseconds since 1970.
     pub(crate) active_since_usec: Option<u64>,
+    /// `StatusText`: what the service says of itself.
+    pub(crate) status_text: String,
+    /// `WatchdogUSec`; `None` if nothing watches.
+    pub(crate) watchdog: Option<Duration>,
+    /// `WatchdogTimestamp`: the last sign of life, microseconds since 1970.
+    pub(crate) last_alive_usec: Option<u64>,
+    /// Time since then.
+    pub(crate) silence: Option<Duration>,
     /// `Result`.
     pub(crate) result: String,
     /// `ExecMainStatus`: exit status or signal of the last main process.

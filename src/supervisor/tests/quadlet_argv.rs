@@ -254,8 +254,7 @@ const DEFAULT: &str = "/usr/bin/podman run --name ploinky-ip6___1-a_b-c--d --cid
     -v /usr/lib/ploinky/agentcore:/agentCore:ro,nosuid,nodev \
     -v /var/lib/ploinky/agents/ip6_/a_b-c--d/manifest.json:/run/ploinky/manifest.json:ro,nosuid,nodev,noexec \
     --label io.ploinky.agent=x --label io.ploinky.domain=[::1] --label io.ploinky.path=/a_b/c-d \
-    --health-cmd [\"/agentCore/agent-core\",\"health\"] --health-interval 30s --health-on-failure kill \
-    --health-retries 3 --health-start-period 30s --health-timeout 10s localhost/x:1";
+    --health-cmd none --health-interval disable localhost/x:1";
 
 #[test]
 fn the_default_unit_gives_exactly_these_arguments() {
@@ -271,6 +270,10 @@ fn the_default_unit_gives_exactly_these_arguments() {
         ("CPUQuota", "100%"),
         ("TasksMax", "300"),
         ("Type", "notify"),
+        ("NotifyAccess", "all"),
+        ("WatchdogSec", "90"),
+        ("WatchdogSignal", "SIGKILL"),
+        ("KillMode", "control-group"),
         ("ExecStop", "/usr/bin/podman rm -v -f -i --cidfile=%t/%N.cid"),
     ] {
         assert_eq!(values(&service, key), [expected], "{key}");

@@ -5,7 +5,7 @@ use std::io::Write;
 use std::path::Path;
 
 use ploinky_contract::paths::{RuntimeDir, StateDir};
-use ploinky_control::{AgentStatus, CommandTerms, ControlError, HealthCheck, HostStatus};
+use ploinky_control::{AgentStatus, CommandTerms, ControlError, HostStatus};
 
 use crate::machine::Paths;
 use crate::machine::fake::{Fake, Mood};
@@ -77,18 +77,8 @@ fn three_agents() -> HostStatus {
     };
     let echo = AgentStatus {
         health: Some("healthy".into()),
-        health_log: Some(vec![
-            HealthCheck {
-                start: "2026-01-02T05:08:00Z".into(),
-                exit_code: 1,
-                output: "late\n".into(),
-            },
-            HealthCheck {
-                start: "2026-01-02T05:09:00Z".into(),
-                exit_code: 0,
-                output: String::new(),
-            },
-        ]),
+        status_text: Some("serving 2 commands".into()),
+        last_alive_usec: Some(1_767_330_540_000_000),
         container: Some("ploinky-localhost-echo".into()),
         container_id: Some("0123456789abcdef0123456789abcdef".into()),
         container_state: Some("running".into()),

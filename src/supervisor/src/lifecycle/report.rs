@@ -9,10 +9,13 @@ use std::time::Duration;
 
 use futures_util::future::{BoxFuture, FutureExt as _, join};
 use futures_util::stream::{self, StreamExt as _};
-use ploinky_contract::{Command, CommandName, Config, Container, Deployment, Manifest, Service};
+use ploinky_contract::{
+    Command, CommandName, Condition, Config, Container, Deployment, Manifest, Service,
+};
 use ploinky_control::{AgentStatus, CommandTerms, HostStatus};
 use tokio::sync::watch;
 
+use super::health::Health;
 use super::{Host, LifecycleError, Place, Snapshot, runs};
 use crate::agent_tree::AgentTree;
 use crate::podman::ContainerState;
@@ -149,7 +152,7 @@ impl Reporter {
             Err(error) => drop(status.problem.get_or_insert(error.to_string())),
         }
         match found {
-            Ok(Some(state)) => fill_container(&mut status, state, in_full),
+            Ok(Some(state)) => fill_container(&mut status, state),
             Ok(None) => {}
             Err(error) => tracing::debug!(AGENT = %id, "{error}"),
         }
@@ -176,12 +179,17 @@ fn terms(container: &Container) -> Vec<CommandTerms> {
 }
 
 fn fill_unit(status: &mut AgentStatus, state: UnitState, should_run: bool) {
+    let health = Health::of(&state);
     let UnitState {
         active_state,
         sub_state,
         need_daemon_reload: _,
         restarts,
         active_since_usec,
+        status_text,
+        watchdog: _,
+        last_alive_usec,
+        silence: _,
         result,
         exit_status,
         memory_bytes,
@@ -190,9 +198,24 @@ fn fill_unit(status: &mut AgentStatus, state: UnitState, should_run: bool) {
     } = state;
     if should_run && active_state != "active" {
         status.problem.get_or_insert_with(|| {
-            format!("should run, but its unit is {active_state} ({sub_state}): result `{result}`, exit status {exit_status}")
+            let why = match health.as_ref().and_then(Health::reason) {
+                Some(reason) => reason.to_owned(),
+                None => format!("result `{result}`, exit status {exit_status}"),
+            };
+            format!("should run, but its unit is {active_state} ({sub_state}): {why}")
+        });
+    } else if let Some(reason) = health.as_ref().and_then(Health::reason) {
+        status.problem.get_or_insert_with(|| {
+            format!(
+                "it is not well: {reason}; its log may tell more: `ploinkyctl agent logs {}`",
+                status.id
+            )
         });
     }
+    status.health = health.map(|health| health.word().to_owned());
+    status.status_text =
+        Some(Condition::read(&status_text).to_string()).filter(|text| !text.is_empty());
+    status.last_alive_usec = last_alive_usec;
     status.active_state = Some(active_state);
     status.sub_state = Some(sub_state);
     status.restarts = Some(restarts);
@@ -203,17 +226,10 @@ fn fill_unit(status: &mut AgentStatus, state: UnitState, should_run: bool) {
     status.pids = tasks;
 }
 
-fn fill_container(status: &mut AgentStatus, state: ContainerState, in_full: bool) {
-    let ContainerState { id, status: container_state, pid, image_id, health, health_log } = state;
-    if health.as_deref() == Some("unhealthy") {
-        status.problem.get_or_insert_with(|| "its health check fails".to_owned());
-    }
+fn fill_container(status: &mut AgentStatus, state: ContainerState) {
+    let ContainerState { id, status: container_state, pid, image_id } = state;
     status.container_id = id;
     status.container_state = container_state;
     status.pid = pid;
     status.image_id = image_id;
-    status.health = health;
-    if in_full {
-        status.health_log = Some(health_log);
-    }
 }

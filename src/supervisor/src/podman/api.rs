@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use ploinky_contract::ImageName;
-use ploinky_control::HealthCheck;
 use podman_api::{ApiVersion, Podman as Client};
 use tokio::time::timeout;
 
@@ -20,8 +19,6 @@ const VERSION: ApiVersion = ApiVersion::new(4, Some(9), Some(3));
 const CALL_LIMIT: Duration = Duration::from_secs(5);
 /// Status of an answer about something that is not there.
 const NOT_FOUND: u16 = 404;
-/// Characters of the output of one health check that are passed on.
-const HEALTH_OUTPUT_MAX_CHARS: usize = 4096;
 
 /// The client; each call is a connection of its own.
 #[derive(Debug)]
@@ -57,18 +54,6 @@ impl Podman for PodmanApi {
                 return Ok(None);
             };
             let state = found.state;
-            let health = state.as_ref().and_then(|state| state.health.as_ref());
-            let health_log = health
-                .and_then(|health| health.log.as_deref())
-                .unwrap_or_default()
-                .iter()
-                .map(|check| HealthCheck {
-                    start: check.start.clone().unwrap_or_default(),
-                    exit_code: check.exit_code.unwrap_or(-1),
-                    output: shortened(check.output.as_deref().unwrap_or_default()),
-                })
-                .collect();
-            let status = health.and_then(|health| health.status.clone());
             Ok(Some(ContainerState {
                 id: found.id,
                 status: state.as_ref().and_then(|state| state.status.clone()),
@@ -77,8 +62,6 @@ impl Podman for PodmanApi {
                     .and_then(|state| u32::try_from(state.pid?).ok())
                     .filter(|pid| *pid != 0),
                 image_id: found.image,
-                health: status.filter(|status| !status.is_empty()),
-                health_log,
             }))
         })
     }
@@ -93,8 +76,4 @@ async fn ask<T>(
         Ok(Err(source)) => Err(PodmanError::Call { source }),
         Err(_elapsed) => Err(PodmanError::Late { limit: CALL_LIMIT }),
     }
-}
-
-fn shortened(text: &str) -> String {
-    text.chars().take(HEALTH_OUTPUT_MAX_CHARS).collect()
 }

@@ -7,7 +7,7 @@ use ploinky_contract::ImageName;
 
 use super::{ContainerState, Podman, PodmanError};
 
-/// Has these images; every container that it is asked for runs and is well.
+/// Has these images; every container that it is asked for runs.
 #[derive(Debug)]
 pub(crate) struct Fake {
     images: BTreeSet<String>,
@@ -35,7 +35,6 @@ impl Podman for Fake {
         Box::pin(ready(Ok(Some(ContainerState {
             id: Some(format!("id of {name}")),
             status: Some("running".to_owned()),
-            health: Some("healthy".to_owned()),
             ..ContainerState::default()
         }))))
     }

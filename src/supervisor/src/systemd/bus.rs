@@ -6,6 +6,7 @@ use std::time::Duration;
 use futures_util::StreamExt as _;
 use futures_util::future::BoxFuture;
 use ploinky_contract::limits::{RELOAD_INTERVAL, START_TIMEOUT, STOP_TIMEOUT};
+use rustix::time::{ClockId, clock_gettime};
 use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout};
 use zbus::names::InterfaceName;
@@ -144,6 +145,14 @@ impl SystemdBus {
             need_daemon_reload: value(&generic, "NeedDaemonReload").unwrap_or_default(),
             restarts: value(&service, "NRestarts").unwrap_or_default(),
             active_since_usec: value(&generic, "ActiveEnterTimestamp").filter(|usec| *usec != 0),
+            status_text: text(&service, "StatusText"),
+            watchdog: value(&service, "WatchdogUSec")
+                .filter(|usec| *usec != 0 && *usec != UNSET)
+                .map(Duration::from_micros),
+            last_alive_usec: value(&service, "WatchdogTimestamp").filter(|usec| *usec != 0),
+            silence: value(&service, "WatchdogTimestampMonotonic")
+                .filter(|usec| *usec != 0)
+                .and_then(|usec| monotonic()?.checked_sub(Duration::from_micros(usec))),
             result: text(&service, "Result"),
             exit_status: value(&service, "ExecMainStatus").unwrap_or_default(),
             memory_bytes: value(&service, "MemoryCurrent").filter(|bytes| *bytes != UNSET),
@@ -210,6 +219,11 @@ async fn within<T>(
         Ok(Err(source)) => Err(SystemdError::Call { call: call.to_owned(), source }),
         Err(_elapsed) => Err(SystemdError::Late { call: call.to_owned(), limit }),
     }
+}
+
+/// The clock of systemd's timestamps that no one sets.
+fn monotonic() -> Option<Duration> {
+    Duration::try_from(clock_gettime(ClockId::Monotonic)).ok()
 }
 
 fn is_named(error: &SystemdError, name: &str) -> bool {

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use futures_util::future::{BoxFuture, pending, ready};
+use ploinky_contract::limits::AGENT_WATCHDOG;
 
 use tokio::sync::Notify;
 
@@ -28,6 +29,7 @@ struct Inner {
     /// Call → directory that it makes.
     blocking: BTreeMap<String, PathBuf>,
     dies_after_start: bool,
+    says: String,
     history: Vec<String>,
 }
 
@@ -54,6 +56,11 @@ impl Sim {
     /// Every unit that is started is in its automatic restart when it is looked at.
     pub(crate) fn dies_after_start(&self, dies: bool) {
         self.lock().dies_after_start = dies;
+    }
+
+    /// What every unit says of itself from now on.
+    pub(crate) fn say(&self, text: &str) {
+        text.clone_into(&mut self.lock().says);
     }
 
     /// No call fails, hangs or blocks any more.
@@ -215,6 +222,8 @@ impl Systemd for Sim {
                 state => state.to_owned(),
             },
             sub_state: if state == "active" { "running" } else { "dead" }.to_owned(),
+            status_text: inner.says.clone(),
+            watchdog: Some(AGENT_WATCHDOG),
             result: if state == "failed" { "exit-code" } else { "success" }.to_owned(),
             exit_status: if state == "failed" { 127 } else { 0 },
             memory_bytes: Some(4096),

@@ -129,11 +129,8 @@ fn facts(agent: &AgentStatus, now_usec: u64) -> Vec<(&'static str, Tone, String)
     fact("result", agent.result.clone().filter(|result| result != "success"));
     fact("restarts", agent.restarts.map(|n| n.to_string()));
     fact("health", agent.health.clone());
-    for check in agent.health_log.iter().flatten() {
-        let output = check.output.trim();
-        let text = format!("{} exit {} {output}", check.start, check.exit_code);
-        fact("check", Some(text.trim_end().to_owned()));
-    }
+    fact("says", agent.status_text.clone());
+    fact("alive", agent.last_alive_usec.and_then(moment));
     fact(
         "container",
         with_note(

@@ -212,6 +212,17 @@ async fn status_tells_what_is_wanted_and_what_is_so() {
     };
     assert_eq!(status.command_terms, Some(vec![of_agent, own]));
     assert_eq!(status.problem, None);
+    world.sim.say("unhealthy: the probe\nfails");
+    let status = reporter.agent(&at("/a")).await.unwrap();
+    assert_eq!(status.health.as_deref(), Some("unhealthy"));
+    assert_eq!(status.status_text.as_deref(), Some("unhealthy: the probe fails"));
+    assert_eq!(
+        status.problem.as_deref(),
+        Some(
+            "it is not well: the probe fails; its log may tell more: `ploinkyctl agent logs localhost-a`"
+        )
+    );
+    world.sim.say("");
     world.sim.fail(&format!("restart {UNIT}"));
     change(&mut supervisor, "/a", Change::Restart).await.unwrap_err();
     let status = reporter.host().await;
