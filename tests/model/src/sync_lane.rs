@@ -1,5 +1,6 @@
 //! The lane in memory as a model: no power cut to survive, and a slot per runner thread in place of a lock
-//! per task. A task ends with its connection; it runs at most once.
+//! per task. A task ends with its connection; it runs at most once. The file of a task that is over may become
+//! the request of the other one.
 
 use stateright::{Model, Property};
 
@@ -7,9 +8,9 @@ use stateright::{Model, Property};
 #[derive(Clone, Copy, Debug)]
 #[expect(clippy::struct_excessive_bools, reason = "one switch per rule, turned off one at a time")]
 pub struct SyncRules {
-    /// A thread writes the id to its slot before it opens the request.
+    /// A thread writes the id to its slot before it makes sure that the request is there.
     pub slot_before_open: bool,
-    /// A thread looks for a result before it opens the request.
+    /// A thread looks for a result before it makes sure that the request is there.
     pub result_before_request: bool,
     /// The server removes the request before the result.
     pub request_removed_first: bool,
@@ -17,6 +18,10 @@ pub struct SyncRules {
     pub slots_stay: bool,
     /// Two threads of one runner never have the same task.
     pub one_thread: bool,
+    /// A file is written anew before it gets its new name.
+    pub written_before_named: bool,
+    /// The result of a task goes when its file has the new name.
+    pub record_goes_last: bool,
 }
 
 impl SyncRules {
@@ -27,6 +32,8 @@ impl SyncRules {
         request_removed_first: true,
         slots_stay: true,
         one_thread: true,
+        written_before_named: true,
+        record_goes_last: true,
     };
 }
 
@@ -46,6 +53,10 @@ pub struct SyncLane {
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub struct SyncState {
     tasks: [Task; 2],
+    /// What is in the files; each task has one of its own unless it gets that of the other one.
+    files: [Bytes; 2],
+    /// A task ran, or was refused, because of bytes that are not its own.
+    is_spoilt: bool,
     slots: [Option<u8>; 2],
     runner: Runner,
     kills: u8,
@@ -54,19 +65,43 @@ pub struct SyncState {
 
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 struct Task {
-    request: bool,
+    /// The file at the name of its request.
+    request: Option<u8>,
     result: bool,
     urgent: bool,
     server: Server,
     runs: u8,
 }
 
+/// What a request file holds.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+enum Bytes {
+    /// The request of a task.
+    Of(u8),
+    /// Some of one, some of the other.
+    Mixture,
+}
+
+/// A step of the server that makes the file of the other task the request of this one.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+enum Reuse {
+    Begin,
+    Finish,
+    Name,
+    Forget,
+}
+
 /// What the server does about a task next.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 enum Server {
     Submit,
+    /// Goes through the steps of [`SyncLane::reuse`].
+    Reuse(u8),
     Wait,
-    /// The client has its answer.
+    /// The client has its answer; request and result are kept for a while.
+    Spare,
+    /// The other task is getting the file.
+    Given,
     RemoveRequest,
     RemoveResult,
     /// The client is gone, or its time is over.
@@ -87,12 +122,15 @@ enum Runner {
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 enum Thread {
     Idle,
-    Slot(u8),
-    Look(u8),
     Open(u8),
-    LateLook(u8),
+    /// Has the task's file open.
+    Read(u8, u8),
+    Slot(u8, Bytes),
+    Look(u8, Bytes),
+    Name(u8, Bytes),
+    LateLook(u8, Bytes),
+    Effect(u8, Bytes),
     LateSlot(u8),
-    Effect(u8),
     Publish(u8),
 }
 
@@ -100,12 +138,14 @@ impl Thread {
     fn task(self) -> Option<u8> {
         match self {
             Self::Idle => None,
-            Self::Slot(task)
-            | Self::Look(task)
-            | Self::Open(task)
-            | Self::LateLook(task)
+            Self::Open(task)
+            | Self::Read(task, _)
+            | Self::Slot(task, _)
+            | Self::Look(task, _)
+            | Self::Name(task, _)
+            | Self::LateLook(task, _)
+            | Self::Effect(task, _)
             | Self::LateSlot(task)
-            | Self::Effect(task)
             | Self::Publish(task) => Some(task),
         }
     }
@@ -114,7 +154,7 @@ impl Thread {
 /// Whose step it is.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum SyncStep {
-    /// The server goes on with a task; `true`: it gives it up.
+    /// The server goes on with a task; `true`: it gives it up, or submits it in the file of the other one.
     Server(u8, bool),
     /// A thread takes up a task.
     Take(u8, u8),
@@ -134,10 +174,12 @@ impl Model for SyncLane {
 
     fn init_states(&self) -> Vec<SyncState> {
         let task =
-            Task { request: false, result: false, urgent: false, server: Server::Submit, runs: 0 };
+            Task { request: None, result: false, urgent: false, server: Server::Submit, runs: 0 };
         let runner = Runner::Serves([Thread::Idle; 2]);
         let Self { kills, faults, .. } = *self;
-        vec![SyncState { tasks: [task; 2], slots: [None; 2], runner, kills, faults }]
+        let files = [Bytes::Of(0), Bytes::Of(1)];
+        let (tasks, slots) = ([task; 2], [None; 2]);
+        vec![SyncState { tasks, files, is_spoilt: false, slots, runner, kills, faults }]
     }
 
     fn actions(&self, state: &SyncState, actions: &mut Vec<SyncStep>) {
@@ -163,8 +205,12 @@ impl Model for SyncLane {
         let mut next = *state;
         match step {
             SyncStep::Server(task, gives_up) => {
-                let files = next.tasks.get_mut(usize::from(task))?;
-                files.server = self.server(files, gives_up)?;
+                let [mut one, mut other] = next.tasks;
+                if task == 1 {
+                    std::mem::swap(&mut one, &mut other);
+                }
+                one.server = self.server(task, &mut one, &mut other, &mut next.files, gives_up)?;
+                next.tasks = if task == 1 { [other, one] } else { [one, other] };
             }
             SyncStep::Take(thread, task) => {
                 let Runner::Serves(threads) = &mut next.runner else { return None };
@@ -174,11 +220,7 @@ impl Model for SyncLane {
                 if *thread != Thread::Idle || !known || (self.rules.one_thread && is_taken) {
                     return None;
                 }
-                *thread = if self.rules.slot_before_open {
-                    Thread::Slot(task)
-                } else {
-                    self.after_slot(task)
-                };
+                *thread = Thread::Open(task);
             }
             SyncStep::Thread(thread) => self.thread(&mut next, thread)?,
             SyncStep::Recover(fails) => self.recover(&mut next, fails)?,
@@ -198,10 +240,22 @@ impl Model for SyncLane {
                 state.tasks.iter().all(|task| task.runs < 2)
             }),
             Property::always("who waits has a request or a result", |_, state: &SyncState| {
-                state.tasks.iter().all(|t| t.server != Server::Wait || t.request || t.result)
+                let has_either = |t: &Task| t.request.is_some() || t.result;
+                state.tasks.iter().all(|t| t.server != Server::Wait || has_either(t))
             }),
+            Property::always("no task is taken for another one", |_, state: &SyncState| {
+                !state.is_spoilt
+            }),
+            Property::sometimes(
+                "a file becomes the request of two tasks",
+                |_, state: &SyncState| {
+                    let is_answered = |t: &Task| t.server == Server::Over && t.runs == 1;
+                    state.tasks.iter().all(is_answered) && state.files[0] == state.files[1]
+                },
+            ),
             Property::sometimes("all tasks are answered and gone", |_, state: &SyncState| {
-                let is_gone = |t: &Task| !t.request && !t.result && !t.urgent && t.runs == 1;
+                let is_gone =
+                    |t: &Task| t.request.is_none() && !t.result && !t.urgent && t.runs == 1;
                 state.tasks.iter().all(|t| t.server == Server::Over && is_gone(t))
             }),
             Property::sometimes("a task of a dead runner has crashed", |_, state: &SyncState| {
@@ -212,18 +266,56 @@ impl Model for SyncLane {
 }
 
 impl SyncLane {
-    fn server(self, files: &mut Task, gives_up: bool) -> Option<Server> {
+    /// How a file becomes the next request.
+    fn reuse(self) -> [Reuse; 4] {
+        let SyncRules { written_before_named, record_goes_last, .. } = self.rules;
+        match (written_before_named, record_goes_last) {
+            (true, true) => [Reuse::Begin, Reuse::Finish, Reuse::Name, Reuse::Forget],
+            (false, _) => [Reuse::Name, Reuse::Begin, Reuse::Finish, Reuse::Forget],
+            (true, false) => [Reuse::Forget, Reuse::Begin, Reuse::Finish, Reuse::Name],
+        }
+    }
+
+    fn server(
+        self,
+        task: u8,
+        files: &mut Task,
+        other: &mut Task,
+        bytes: &mut [Bytes; 2],
+        gives_up: bool,
+    ) -> Option<Server> {
         let first = self.rules.request_removed_first;
         Some(match (files.server, gives_up) {
             (Server::Submit, false) => {
-                files.request = true;
+                files.request = Some(task);
                 Server::Wait
             }
-            (Server::Wait, false) if files.result && first => Server::RemoveRequest,
-            (Server::Wait, false) if files.result => Server::RemoveResult,
+            (Server::Submit, true) if other.server == Server::Spare => {
+                other.server = Server::Given;
+                Server::Reuse(0)
+            }
+            (Server::Reuse(step), false) => {
+                // The other task's own one, as it has not been submitted in ours.
+                let file = bytes.get_mut(usize::from(1 - task))?;
+                match self.reuse().get(usize::from(step))? {
+                    Reuse::Begin => *file = Bytes::Mixture,
+                    Reuse::Finish => *file = Bytes::Of(task),
+                    Reuse::Name => files.request = other.request.take(),
+                    Reuse::Forget => other.result = false,
+                }
+                if step < 3 {
+                    Server::Reuse(step + 1)
+                } else {
+                    other.server = Server::Over;
+                    Server::Wait
+                }
+            }
+            (Server::Wait, false) if files.result => Server::Spare,
+            (Server::Spare, false) if first => Server::RemoveRequest,
+            (Server::Spare, false) => Server::RemoveResult,
             (Server::Wait, true) => Server::CancelRequest,
             (Server::RemoveRequest, false) => {
-                files.request = false;
+                files.request = None;
                 if first { Server::RemoveResult } else { Server::Over }
             }
             (Server::RemoveResult, false) => {
@@ -231,7 +323,7 @@ impl SyncLane {
                 if first { Server::Over } else { Server::RemoveRequest }
             }
             (Server::CancelRequest, false) => {
-                files.request = false;
+                files.request = None;
                 Server::Mark
             }
             (Server::Mark, false) => {
@@ -247,8 +339,12 @@ impl SyncLane {
         })
     }
 
-    fn after_slot(self, task: u8) -> Thread {
-        if self.rules.result_before_request { Thread::Look(task) } else { Thread::Open(task) }
+    fn after_slot(self, task: u8, bytes: Bytes) -> Thread {
+        if self.rules.result_before_request {
+            Thread::Look(task, bytes)
+        } else {
+            Thread::Name(task, bytes)
+        }
     }
 
     fn thread(self, next: &mut SyncState, thread: u8) -> Option<()> {
@@ -259,16 +355,28 @@ impl SyncLane {
         let slot = next.slots.get_mut(usize::from(thread))?;
         *thread_state = match *thread_state {
             Thread::Idle => return None,
-            Thread::Slot(_) => {
-                *slot = Some(task);
-                self.after_slot(task)
+            Thread::Open(_) => files.request.map_or(Thread::Idle, |file| Thread::Read(task, file)),
+            Thread::Read(_, file) => {
+                let bytes = *next.files.get(usize::from(file))?;
+                if self.rules.slot_before_open {
+                    Thread::Slot(task, bytes)
+                } else {
+                    self.after_slot(task, bytes)
+                }
             }
-            Thread::Look(_) | Thread::LateLook(_) if files.result => Thread::Idle,
-            Thread::Look(_) => Thread::Open(task),
-            Thread::Open(_) if !files.request => Thread::Idle,
-            Thread::Open(_) if !self.rules.result_before_request => Thread::LateLook(task),
-            Thread::Open(_) | Thread::LateLook(_) => Thread::Effect(task),
-            Thread::Effect(_) => {
+            Thread::Slot(_, bytes) => {
+                *slot = Some(task);
+                self.after_slot(task, bytes)
+            }
+            Thread::Look(..) | Thread::LateLook(..) if files.result => Thread::Idle,
+            Thread::Look(_, bytes) => Thread::Name(task, bytes),
+            Thread::Name(..) if files.request.is_none() => Thread::Idle,
+            Thread::Name(_, bytes) if !self.rules.result_before_request => {
+                Thread::LateLook(task, bytes)
+            }
+            Thread::Name(_, bytes) | Thread::LateLook(_, bytes) => Thread::Effect(task, bytes),
+            Thread::Effect(_, bytes) => {
+                next.is_spoilt |= bytes != Bytes::Of(task);
                 files.runs += 1;
                 if self.rules.slot_before_open {
                     Thread::Publish(task)
@@ -303,7 +411,7 @@ impl SyncLane {
                 *slot_of_dead = None;
             }
             let files = next.tasks.get_mut(usize::from(task))?;
-            let is_lost = files.request && !files.result;
+            let is_lost = files.request.is_some() && !files.result;
             if fails {
                 // Where the rule holds the write is tried again, which changes nothing.
                 next.faults = next.faults.checked_sub(1)?;
