@@ -4,6 +4,7 @@
 //! configuration names the new release. That write is the one that decides: whoever finds the record later, at
 //! the end of the deployment or after a crash, asks [`AgentTree::settle`], which finishes or undoes it.
 
+mod listing;
 #[cfg(test)]
 mod tests;
 
@@ -15,11 +16,12 @@ use std::path::{Path, PathBuf};
 
 use ploinky_contract::limits::MANIFEST_MAX_BYTES;
 use ploinky_contract::paths::{AgentDir, StateDir};
-use ploinky_contract::{AgentId, AgentName, DeployPath, Domain, Manifest, ManifestError, Service};
+use ploinky_contract::{AgentName, DeployPath, Domain, Manifest, ManifestError, Service};
 use rustix::fs::{Mode, RenameFlags};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
+pub(crate) use self::listing::{Listing, list};
 use crate::accounts::{Accounts, Owner};
 use crate::tree::{self, TreeError, TreeWriter};
 use crate::{directory, state_file};
@@ -370,64 +372,6 @@ impl AgentTree {
     fn remove_error(&self, name: &str, source: io::Error) -> AgentTreeError {
         AgentTreeError::Remove { path: self.dir.root().join(name), source }
     }
-}
-
-/// What there is among the directories of agents.
-#[derive(Debug, Default)]
-pub(crate) struct Listing {
-    /// All agents with a directory, whether the configuration knows them or not, with the directory.
-    pub(crate) agents: Vec<(AgentId, AgentTree)>,
-    /// What somebody else put there.
-    pub(crate) strangers: Vec<PathBuf>,
-}
-
-/// Lists the directories of agents.
-///
-/// # Errors
-/// When a directory cannot be listed.
-pub(crate) fn list(state: &StateDir, accounts: Accounts) -> io::Result<Listing> {
-    let Listing { mut agents, mut strangers } = Listing::default();
-    for domain in directories(&state.agents(), &mut strangers)? {
-        for agent in directories(&domain, &mut strangers)? {
-            let names = [domain.file_name(), agent.file_name()];
-            let names = names.map(|name| name.unwrap_or_default().to_string_lossy().into_owned());
-            match names.join("-").parse() {
-                Ok(id) if is_ours(&agent)? => {
-                    agents.push((id, AgentTree { dir: AgentDir::new(agent), accounts }));
-                }
-                Ok(_) | Err(_) => strangers.push(agent),
-            }
-        }
-    }
-    Ok(Listing { agents, strangers })
-}
-
-/// Whether the directory holds something of an agent, or nothing yet.
-fn is_ours(directory: &Path) -> io::Result<bool> {
-    let mut is_empty = true;
-    for entry in std::fs::read_dir(directory)? {
-        let name = entry?.file_name();
-        if OURS.iter().any(|ours| name == *ours) {
-            return Ok(true);
-        }
-        is_empty = false;
-    }
-    Ok(is_empty)
-}
-
-/// The directories in `path`; everything else in it is added to `strangers`.
-fn directories(path: &Path, strangers: &mut Vec<PathBuf>) -> io::Result<Vec<PathBuf>> {
-    let entries = match std::fs::read_dir(path) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(error),
-    };
-    let mut found = Vec::new();
-    for entry in entries {
-        let entry = entry?;
-        if entry.file_type()?.is_dir() { &mut found } else { &mut *strangers }.push(entry.path());
-    }
-    Ok(found)
 }
 
 /// Whether `inner` is a directory below `top` that is reached without links.
