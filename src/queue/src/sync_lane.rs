@@ -17,6 +17,7 @@
 //! so a record wakes only the worker that waits. Nothing is synced: the lane ends with the boot, and so do
 //! those who wait.
 
+mod claim;
 mod claims;
 mod consumer;
 mod directories;
@@ -29,6 +30,7 @@ mod scratch;
 mod spares;
 mod waiting;
 
-pub use self::consumer::{SyncClaim, SyncConsumer};
+pub use self::claim::SyncClaim;
+pub use self::consumer::SyncConsumer;
 pub use self::janitor::sweep_sync;
 pub use self::producer::{SYNC_REQUEST_MAX_BYTES, SyncProducer};

@@ -7,13 +7,14 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
+use ploinky_contract::TaskId;
 use ploinky_contract::limits::{RESULT_MAX_BYTES, WORKERS_MAX};
-use ploinky_contract::{CommandName, TaskId};
 use rustix::fs::{Mode, OFlags, openat};
 use rustix::io::{Errno, retry_on_intr};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use super::claim::SyncClaim;
 use super::claims::{Claims, SLOTS};
 use super::directories::SyncDirectories;
 use super::looked::Looked;
@@ -24,7 +25,7 @@ use crate::read_result::READ;
 use crate::request::{REQUEST_FILE_MAX_BYTES, RequestHead};
 use crate::watch::Watch;
 use crate::{
-    Claimed, NotClaimed, OpenError, Outcome, RecordError, Recorded, Request, RunnerLock, TaskError,
+    Claimed, NotClaimed, OpenError, Outcome, RecordError, Recorded, RunnerLock, TaskError,
     boottime_ns, code,
 };
 
@@ -51,20 +52,6 @@ struct Held {
     id: TaskId,
     /// Until then the slot stays the task's; later it could not be run again.
     until_ns: u64,
-}
-
-/// A task that belongs to this process until it has an outcome. Dropped without one it keeps its slot until
-/// its deadline, and the next runner reports it as crashed.
-#[derive(Debug)]
-pub struct SyncClaim {
-    slot: usize,
-    id: TaskId,
-    command: CommandName,
-    deadline_boot_ns: u64,
-    /// Who waits.
-    instance: u16,
-    is_stream: bool,
-    bytes: Vec<u8>,
 }
 
 impl SyncConsumer {
@@ -355,41 +342,6 @@ impl SyncConsumer {
 
     fn held(&self) -> MutexGuard<'_, Vec<Option<Held>>> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl SyncClaim {
-    /// The task.
-    pub fn id(&self) -> TaskId {
-        self.id
-    }
-
-    /// What to do.
-    pub fn command(&self) -> &CommandName {
-        &self.command
-    }
-
-    /// When the task is over at the latest, in nanoseconds of `CLOCK_BOOTTIME`.
-    pub fn deadline_boot_ns(&self) -> u64 {
-        self.deadline_boot_ns
-    }
-
-    /// Whether the caller reads events while the task runs.
-    pub fn is_stream(&self) -> bool {
-        self.is_stream
-    }
-
-    /// The bytes of the request file: one JSON object.
-    pub fn bytes(&self) -> &[u8] {
-        &self.bytes
-    }
-
-    /// The whole request.
-    ///
-    /// # Errors
-    /// When a field that does not decide about the claim breaks a rule.
-    pub fn request(&self) -> Result<Request, RecordError> {
-        Request::decode(&self.bytes)
     }
 }
 
