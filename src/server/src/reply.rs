@@ -6,6 +6,7 @@ mod events;
 mod file;
 mod output;
 mod page;
+mod status;
 mod task;
 mod upload;
 
@@ -14,7 +15,7 @@ use axum::response::Response;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use ploinky_contract::TaskId;
-use ploinky_queue::{BadResult, Outcome, RecordError, TaskError, code};
+use ploinky_queue::{Outcome, TaskError, code};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
@@ -22,12 +23,11 @@ pub(crate) use self::events::{early_end, events, last_event, lost};
 pub(crate) use self::file::found;
 pub(crate) use self::output::{again as file_again, once as file_once};
 use self::page::page;
+use self::status::{Said, is_unread, said, status_of_code};
 pub(crate) use self::task::{
     accepted, callback_key, ending, purged, put_wait, removed, status_of_end, task, task_page,
 };
 use crate::byte_budget::ByteShare;
-use crate::guardian::ReadError;
-use crate::listener::FramingError;
 use crate::refusal::Refusal;
 
 const TASK_ID: HeaderName = HeaderName::from_static("task-id");
@@ -36,8 +36,6 @@ const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 const NO_SNIFF: HeaderValue = HeaderValue::from_static("nosniff");
 /// A scheme has to be named (RFC 9110, 15.5.2); there is none yet that would be accepted.
 const CHALLENGE: HeaderValue = HeaderValue::from_static("Bearer realm=\"ploinky\"");
-/// A queue of accepted tasks does not become short in a second.
-const BACKLOG_RETRY_S: u16 = 10;
 const CLOSE: HeaderValue = HeaderValue::from_static("close");
 
 /// Who reads a refusal.
@@ -47,14 +45,6 @@ pub(crate) enum Reader {
     Program,
     /// A person with a browser, who wants a page.
     Person,
-}
-
-/// What a refusal says to the caller.
-#[derive(Debug)]
-struct Said {
-    status: StatusCode,
-    code: &'static str,
-    retry_after_s: Option<u16>,
 }
 
 /// A response that takes part of the memory for results.
@@ -157,94 +147,6 @@ pub(crate) fn health(instance: u16) -> Response {
     json(StatusCode::OK, format!(r#"{{"status":"ok","instance":{instance}}}"#).into_bytes())
 }
 
-fn said(refusal: &Refusal) -> Said {
-    let plain = |status, code| Said { status, code, retry_after_s: None };
-    let later = |status, code, seconds| Said { status, code, retry_after_s: Some(seconds) };
-    match refusal {
-        Refusal::Host(_)
-        | Refusal::Connect
-        | Refusal::Upgrade
-        | Refusal::Call(_)
-        | Refusal::Header(_)
-        | Refusal::Query(_)
-        | Refusal::Read(ReadError::Broken(_) | ReadError::Chunks(_)) => {
-            plain(StatusCode::BAD_REQUEST, "BAD_REQUEST")
-        }
-        Refusal::Framing(FramingError::TooLong | FramingError::TooMany) => {
-            plain(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "BAD_REQUEST")
-        }
-        Refusal::UriTooLong => plain(StatusCode::URI_TOO_LONG, "BAD_REQUEST"),
-        Refusal::Method { .. } => plain(StatusCode::METHOD_NOT_ALLOWED, "METHOD_NOT_ALLOWED"),
-        Refusal::CrossSite => plain(StatusCode::FORBIDDEN, "FORBIDDEN"),
-        Refusal::MediaType => plain(StatusCode::UNSUPPORTED_MEDIA_TYPE, "BAD_REQUEST"),
-        Refusal::Read(ReadError::TooLarge { .. }) => {
-            plain(StatusCode::PAYLOAD_TOO_LARGE, "BODY_TOO_LARGE")
-        }
-        Refusal::Framing(FramingError::TooSlow) | Refusal::Read(ReadError::TooSlow { .. }) => {
-            plain(StatusCode::REQUEST_TIMEOUT, "BAD_REQUEST")
-        }
-        Refusal::Framing(_) => plain(StatusCode::BAD_REQUEST, "BAD_REQUEST"),
-        Refusal::Callback(_) => plain(StatusCode::BAD_REQUEST, "CALLBACK_REFUSED"),
-        Refusal::KeyReused(_) => plain(StatusCode::UNPROCESSABLE_ENTITY, "IDEMPOTENCY_KEY_REUSED"),
-        Refusal::SessionNeeded => plain(StatusCode::UNAUTHORIZED, "SESSION_NEEDED"),
-        Refusal::TaskNotFound => plain(StatusCode::NOT_FOUND, "TASK_NOT_FOUND"),
-        Refusal::TaskNotEnded(_) => plain(StatusCode::CONFLICT, "TASK_NOT_ENDED"),
-        Refusal::TaskEnded(_) => plain(StatusCode::CONFLICT, "TASK_ENDED"),
-        Refusal::NotRepeatable(_) | Refusal::UnknownFiles => {
-            plain(StatusCode::CONFLICT, "TASK_NOT_REPEATABLE")
-        }
-        Refusal::OutcomeUnknown { .. } => {
-            plain(StatusCode::INTERNAL_SERVER_ERROR, "OUTCOME_UNKNOWN")
-        }
-        Refusal::Upload(error) => upload::said(error),
-        Refusal::StreamUnsupported => plain(StatusCode::NOT_IMPLEMENTED, "STREAM_UNSUPPORTED"),
-        Refusal::NothingThere | Refusal::NoFile => plain(StatusCode::NOT_FOUND, "NOT_FOUND"),
-        Refusal::UnknownCommand(_) => plain(StatusCode::NOT_FOUND, code::UNKNOWN_COMMAND),
-        Refusal::Backlog { .. } | Refusal::BacklogOfUser { .. } => {
-            later(StatusCode::TOO_MANY_REQUESTS, "AGENT_BUSY", BACKLOG_RETRY_S)
-        }
-        Refusal::Busy | Refusal::StreamsOfAgent => {
-            later(StatusCode::TOO_MANY_REQUESTS, "AGENT_BUSY", 1)
-        }
-        Refusal::Stopped => plain(StatusCode::SERVICE_UNAVAILABLE, "AGENT_STOPPED"),
-        Refusal::AgentDown => later(StatusCode::SERVICE_UNAVAILABLE, "AGENT_DOWN", 1),
-        Refusal::Read(ReadError::NoMemory)
-        | Refusal::SameKeyIsComing
-        | Refusal::Streams
-        | Refusal::Broken
-        | Refusal::Overrun
-        | Refusal::Queue(_)
-        | Refusal::Submit(_)
-        | Refusal::Internal(_)
-        | Refusal::GivenUp(_) => later(StatusCode::SERVICE_UNAVAILABLE, "UNAVAILABLE", 1),
-        Refusal::NoSpace => plain(StatusCode::INSUFFICIENT_STORAGE, "NO_SPACE"),
-        Refusal::Deadline(_) => plain(StatusCode::GATEWAY_TIMEOUT, code::DEADLINE),
-        Refusal::BadResult(BadResult::Record(RecordError::TooLong { .. })) => {
-            plain(StatusCode::BAD_GATEWAY, code::RESULT_TOO_LARGE)
-        }
-        Refusal::BadResult(_) => plain(StatusCode::BAD_GATEWAY, code::AGENT_BAD_RESULT),
-    }
-}
-
-/// The status for the code of a failed task; the handler may have made up the code.
-fn status_of_code(code: &str) -> StatusCode {
-    match code {
-        code::UNKNOWN_COMMAND | "NOT_FOUND" => StatusCode::NOT_FOUND,
-        code::INVALID_PARAMS => StatusCode::BAD_REQUEST,
-        code::RESULT_TOO_LARGE | code::AGENT_BAD_RESULT | code::AGENT_CRASHED => {
-            StatusCode::BAD_GATEWAY
-        }
-        code::CANCELLED => StatusCode::SERVICE_UNAVAILABLE,
-        code::DEADLINE => StatusCode::GATEWAY_TIMEOUT,
-        _ => StatusCode::INTERNAL_SERVER_ERROR,
-    }
-}
-
-/// Whether a part of the body may still be on its way.
-fn is_unread(refusal: &Refusal) -> bool {
-    matches!(refusal, Refusal::Read(_) | Refusal::Connect)
-}
-
 fn success(value: &RawValue) -> Vec<u8> {
     let value = value.get();
     let mut bytes = Vec::with_capacity(value.len() + 32);
@@ -292,8 +194,11 @@ mod tests {
     use std::time::Duration;
 
     use http_body_util::BodyExt as _;
+    use ploinky_queue::{BadResult, RecordError};
 
     use super::*;
+    use crate::guardian::ReadError;
+    use crate::listener::FramingError;
 
     async fn shown(response: Response) -> (u16, String, String) {
         let status = response.status().as_u16();
