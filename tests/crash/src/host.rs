@@ -1,21 +1,21 @@
-//! The directories of a host, and its processes.
+//! The processes of a host.
+
+mod directories;
 
 use std::ffi::OsString;
-use std::fs::{File, Permissions};
+use std::fs::File;
 use std::net::TcpListener;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
-use ploinky_contract::paths::{AgentDir, RuntimeDir, StateDir};
-use ploinky_contract::{AgentId, DeployPath, Domain};
 use rustix::process::{Pid, Signal};
 use tempfile::TempDir;
 
+use self::directories::allow;
 use crate::boot::Boot;
 use crate::disk::{Disk, FileSystem};
 use crate::process::{command, descendants, signal, within};
@@ -38,37 +38,6 @@ exec 3<&0 </dev/null; umask "$1"; user=$2; trace=$3; shift 3
 [ "$user" = 971 ] && export LISTEN_FDS=1 LISTEN_PID=$$ || exec 3<&-
 exec $trace setpriv --reuid "$user" --regid "$user" --clear-groups --no-new-privs --pdeathsig KILL "$@"
 "#;
-/// A persistent handler: notes that it ran, then answers. `again` fails once or twice for some tasks, and for
-/// good for few; `slow` takes a moment.
-const HANDLER: &str = r#"n=0
-while IFS= read -r line; do
-    id=${line#*'"id":"'}; id=${id%%'"'*}
-    command=${line#*'"command":"'}; command=${command%%'"'*}
-    attempt=${line##*'"attempt":'}; attempt=${attempt%%[!0-9]*}
-    case $line in
-    *'["InternetUser",'*) call=${line#*'["InternetUser",'}; call=$id#${call%%]*} ;;
-    *) call=$id#0 ;;
-    esac
-    n=$((n + 1))
-    printf '%s %s %s\n' "$call" "$command" "$attempt" >>"$PLOINKY_CRASH_EFFECTS" || exit
-    fails=no
-    case $command$attempt$id in
-    again1[0-7]* | again2[0-3]* | again3[0]*) fails=yes ;;
-    slow*) sleep 1 ;;
-    esac
-    if [ $fails = yes ]; then
-        printf '{"id":"%s","error":{"message":"not yet","code":"NOT_YET"}}\n' "$id"
-    else
-        printf '{"id":"%s","response":["%s",%s,"%s.%s"]}\n' "$id" "$call" "$attempt" $$ $n
-    fi
-done
-"#;
-const MANIFEST: &str = r#"{"name":"a","container":"localhost/a","timeout":60,"concurrency":8,
-"commands":{"once":"worker","again":{"run":"worker","retry":{"attempts":3,"backoff":0.01,"maxBackoff":0.05}},
-"slow":"worker"},"worker":{"command":"sh worker.sh","processes":4}}"#;
-const CONFIG: &str = r#"{"domains":[{"name":"localhost"}],
-"deployments":[{"domain":"localhost","path":"/a","agent":"a"}]}"#;
-
 /// One of the processes.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Role {
@@ -336,68 +305,6 @@ impl Host {
         command.env("RUST_BACKTRACE", "0").env_remove("NOTIFY_SOCKET");
         command.stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap()
     }
-
-    fn state(&self) -> StateDir {
-        StateDir::new(self.disk.path().join("state"))
-    }
-
-    fn agent(&self) -> AgentDir {
-        let (domain, path) = place();
-        self.state().agent(&domain, &path)
-    }
-
-    fn lane(&self) -> PathBuf {
-        let (domain, path) = place();
-        RuntimeDir::new(self.root.path().join("run"))
-            .sync_of(&AgentId::new(&domain, &path).unwrap())
-    }
-
-    /// What the supervisor makes, with the owners and modes that it gives.
-    fn furnish(&self) {
-        let (state, agent) = (self.state(), self.agent());
-        make(state.root(), 0, SERVER, 0o751);
-        put(&state.config(), CONFIG, 0, 0o644);
-        put(&state.task_key(), &"0f".repeat(32), SERVER, 0o640);
-        make(&state.agents(), 0, 0, 0o711);
-        make(&state.domain(&place().0), 0, 0, 0o711);
-        make(agent.root(), 0, SERVER, 0o2711);
-        put(&agent.manifest(), MANIFEST, 0, 0o644);
-        make(&agent.tasks(), SERVER, AGENT, 0o2750);
-        for (name, mode) in [
-            ("requests", 0o2750),
-            ("urgent", 0o2750),
-            ("files", 0o2750),
-            ("responses", 0o3770),
-            ("errors", 0o3770),
-            ("locks", 0o3770),
-            ("outputs", 0o3770),
-        ] {
-            make(&agent.tasks().join(name), SERVER, AGENT, mode);
-        }
-        rustix::fs::syncfs(File::open(self.disk.path()).unwrap()).unwrap();
-        let root = self.root.path();
-        make(&root.join("code"), 0, 0, 0o755);
-        put(&root.join("code/worker.sh"), HANDLER, 0, 0o755);
-        put(&root.join("effects"), "", 0, 0o666);
-        self.furnish_runtime();
-    }
-
-    fn furnish_runtime(&self) {
-        let run = self.root.path().join("run");
-        make(&run, SERVER, SERVER, 0o755);
-        make(&run.join("inst"), SERVER, SERVER, 0o750);
-        make(&run.join("sync"), 0, 0, 0o711);
-        make(&self.lane(), SERVER, AGENT, 0o2750);
-        for (name, mode) in [
-            ("requests", 0o2750),
-            ("urgent", 0o2750),
-            ("streams", 0o2750),
-            ("responses", 0o2750),
-            ("locks", 0o3770),
-        ] {
-            make(&self.lane().join(name), SERVER, AGENT, mode);
-        }
-    }
 }
 
 impl Drop for Host {
@@ -425,10 +332,6 @@ pub fn end_trace(mut tracer: Child) {
     tracer.wait().unwrap();
 }
 
-fn place() -> (Domain, DeployPath) {
-    ("localhost".parse().unwrap(), "/a".parse().unwrap())
-}
-
 /// SIGKILL for a process and, as at the end of a container, for what it started.
 fn end(process: &mut Option<Child>) {
     if let Some(mut child) = process.take() {
@@ -439,19 +342,4 @@ fn end(process: &mut Option<Child>) {
         }
         child.wait().unwrap();
     }
-}
-
-fn make(path: &Path, user: u32, group: u32, mode: u32) {
-    std::fs::create_dir_all(path).unwrap();
-    allow(path, user, group, mode);
-}
-
-fn put(path: &Path, text: &str, group: u32, mode: u32) {
-    std::fs::write(path, text).unwrap();
-    allow(path, 0, group, mode);
-}
-
-fn allow(path: &Path, user: u32, group: u32, mode: u32) {
-    chown(path, Some(user), Some(group)).unwrap();
-    std::fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
 }
