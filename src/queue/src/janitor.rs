@@ -12,7 +12,7 @@ use std::time::Duration;
 use ploinky_contract::TaskId;
 use ploinky_contract::limits::SYNC_TIMEOUT_MAX;
 
-pub(crate) use self::slice::{Name, Place, Slice};
+pub(crate) use self::slice::{Name, Place, Slice, changed, settled};
 use self::strays::Strays;
 pub(crate) use self::strays::{is_older, remove_staged, remove_stray};
 use crate::directories::Directories;

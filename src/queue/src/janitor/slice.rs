@@ -34,8 +34,14 @@ impl Place {
     }
 }
 
+/// When the names in a directory changed last, if every later change is told apart from that one.
+pub(crate) fn settled(about: &Stat) -> Option<(i64, u64)> {
+    let changed = changed(about);
+    (changed.0.saturating_add(SETTLED_S) <= wall_clock_s()).then_some(changed)
+}
+
 /// When the names in a directory changed last.
-fn changed(about: &Stat) -> (i64, u64) {
+pub(crate) fn changed(about: &Stat) -> (i64, u64) {
     #[expect(clippy::useless_conversion, reason = "its type depends on the architecture")]
     let nanoseconds = u64::try_from(about.st_mtime_nsec).unwrap_or(0);
     (about.st_mtime, nanoseconds)
@@ -79,11 +85,8 @@ impl Slice {
         let mut at = Place { offset: begun, empty_since: None };
         loop {
             let Some(entry) = listing.next() else {
-                let changed = changed(&about);
-                let is_known = begun == 0
-                    && names.is_empty()
-                    && changed.0.saturating_add(SETTLED_S) <= wall_clock_s();
-                at = Place { offset: 0, empty_since: is_known.then_some(changed) };
+                let is_whole = begun == 0 && names.is_empty();
+                at = Place { offset: 0, empty_since: settled(&about).filter(|_| is_whole) };
                 break;
             };
             let entry = entry?;

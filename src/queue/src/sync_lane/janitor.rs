@@ -6,13 +6,15 @@ use std::os::fd::OwnedFd;
 use std::sync::PoisonError;
 
 use ploinky_contract::TaskId;
-use rustix::fs::{AtFlags, Dir, statat, unlinkat};
+use rustix::fs::{AtFlags, Dir, fstat, statat, unlinkat};
 use rustix::io::Errno;
 
 use super::SyncProducer;
 use super::directories::{SyncDirectories, instance_of};
 use crate::directories::unless_absent;
-use crate::janitor::{Name, Place, Slice, UNREADABLE_AGE, is_older, remove_staged, remove_stray};
+use crate::janitor::{
+    Name, Place, Slice, UNREADABLE_AGE, changed, is_older, remove_staged, remove_stray, settled,
+};
 use crate::read_result::read;
 use crate::request::REQUEST_FILE_MAX_BYTES;
 use crate::{Cancel, Request, Submitter, Swept};
@@ -23,8 +25,28 @@ pub(super) struct SyncJanitor {
     requests: Place,
     urgent: Place,
     streams: Place,
+    workers: Workers,
     /// The directories of the workers.
     responses: BTreeMap<u16, Place>,
+}
+
+/// The workers that have a directory, listed anew when their parent has changed.
+#[derive(Debug, Default)]
+struct Workers {
+    instances: Vec<u16>,
+    listed_at: Option<(i64, u64)>,
+}
+
+impl Workers {
+    fn look(&mut self, responses: &OwnedFd) -> io::Result<&[u16]> {
+        // Before the listing: what comes meanwhile has a later time.
+        let about = fstat(responses)?;
+        if self.listed_at.is_none_or(|at| at != changed(&about)) {
+            self.instances = instances(responses)?;
+            self.listed_at = settled(&about);
+        }
+        Ok(&self.instances)
+    }
 }
 
 /// One pass over a lane. `boot_id` is the current boot; `is_alive` tells whether the worker that submitted a
@@ -42,7 +64,7 @@ pub fn sweep_sync(
     let mut swept = Swept::default();
     let directories = &producer.directories;
     let mut janitor = producer.janitor.lock().unwrap_or_else(PoisonError::into_inner);
-    let SyncJanitor { requests, urgent, streams, responses } = &mut *janitor;
+    let SyncJanitor { requests, urgent, streams, workers, responses } = &mut *janitor;
     let mut all = Ok(());
     let before = swept;
     for name in Slice::of(&directories.requests, requests, limit, &mut swept)?.names {
@@ -57,7 +79,7 @@ pub fn sweep_sync(
     for (directory, place) in [(&directories.urgent, urgent), (&directories.streams, streams)] {
         all = all.and(sweep_strays(directories, directory, place, limit, &mut swept));
     }
-    for instance in instances(&directories.responses)? {
+    for instance in workers.look(&directories.responses)?.iter().copied() {
         let place = responses.entry(instance).or_default();
         let name = instance.to_string();
         match statat(&directories.responses, &name, AtFlags::SYMLINK_NOFOLLOW) {
@@ -239,5 +261,22 @@ mod tests {
         assert_eq!((swept.tasks, swept.strays), (1, 5), "{swept:?}");
         assert_eq!(lane.names("responses/2"), [known.as_str(), id(8).as_str()]);
         assert_eq!(lane.names("responses/junk").len(), 2);
+    }
+
+    #[test]
+    fn workers_are_listed_again_when_one_came() {
+        let lane = Lane::new();
+        let set_parent = || {
+            let long_ago = SystemTime::UNIX_EPOCH + Duration::from_secs(1);
+            File::open(lane.path("responses", "")).and_then(|d| d.set_modified(long_ago)).unwrap();
+        };
+        set_parent();
+        assert_eq!(pass(&lane, EVERYBODY).strays, 0);
+        drop(lane.another_producer(2));
+        make_old(&lane, "responses/2", id(7).as_str());
+        set_parent();
+        assert_eq!(pass(&lane, EVERYBODY).strays, 0, "an unchanged parent was listed");
+        drop(lane.another_producer(3));
+        assert_eq!(pass(&lane, EVERYBODY).strays, 1);
     }
 }
