@@ -97,6 +97,8 @@ pub(crate) fn serve(arguments: &Arguments) -> Result<(), ServeError> {
     rustix::process::umask(Mode::from_raw_mode(0o022));
     let boot_id = boot_id().map_err(ServeError::BootId)?;
     let mut lanes = Lanes::open(tasks, sync, &container, boot_id).map_err(ServeError::Open)?;
+    // Looked at later, from elsewhere.
+    let places = [std::path::absolute(tasks), std::path::absolute(sync)];
     std::env::set_current_dir(code)
         .map_err(|source| ServeError::Code { path: code.clone(), source })?;
     let mut locks: Vec<RunnerLock> =
@@ -127,7 +129,9 @@ pub(crate) fn serve(arguments: &Arguments) -> Result<(), ServeError> {
     };
     let last_words = locks.first().and_then(RunnerLock::take_left);
     let heartbeat = Heartbeat::begin(&doing, last_words, container.health.liveness.as_deref());
-    let held: Vec<_> = locks.iter().zip([tasks.as_path(), sync.as_path()]).collect();
+    let places = places.into_iter().collect::<io::Result<Vec<PathBuf>>>();
+    let places = places.map_err(set_up("the places of the queues"))?;
+    let held: Vec<_> = locks.iter().zip(places.iter().map(PathBuf::as_path)).collect();
     let waited = threads.watch(heartbeat, &held, &stop);
     sd_notify::notify(&[NotifyState::Stopping]).ok();
     // What looks alive and does not serve would never be started anew.

@@ -81,6 +81,19 @@ fn signs_come_while_threads_wait_and_while_all_are_busy() {
 }
 
 #[test]
+fn a_queue_that_was_named_from_another_directory_is_still_in_place() {
+    let mut agent = Agent::prepare(r#""commands":{"run":"true"}"#);
+    let manager = Manager::of(&mut agent);
+    let mut command = agent.command(&[]);
+    command.current_dir(agent.tasks("..")).args(["--tasks", "tasks"]);
+    let _child = Running(command.spawn().unwrap());
+    assert_eq!(manager.hear(), READY);
+    for _ in 0..3 {
+        assert_eq!(manager.hear(), SIGN);
+    }
+}
+
+#[test]
 fn no_sign_comes_while_threads_hang_and_signs_come_again_when_they_go_on() {
     let mut agent = Agent::prepare(r#""commands":{"run":"run.sh"}"#);
     // More than a pipe holds that nobody reads.
