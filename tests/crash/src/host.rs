@@ -18,7 +18,7 @@ use tempfile::TempDir;
 use self::directories::allow;
 use crate::boot::Boot;
 use crate::disk::{Disk, FileSystem};
-use crate::process::{command, descendants, signal, within};
+use crate::process::{command, descendants, signal, stands_still, within};
 use crate::random::Random;
 use crate::shutdown::{Cut, own_mounts};
 
@@ -164,10 +164,12 @@ impl Host {
         self.start_all();
     }
 
-    /// Stops a process until [`Host::go_on`].
+    /// Stops a process until [`Host::go_on`], and returns when none of its threads goes on.
     pub fn hold(&self, role: Role) {
         if let Some(child) = self.process(role).as_ref() {
-            signal(Pid::from_child(child), Signal::STOP);
+            let pid = Pid::from_child(child);
+            signal(pid, Signal::STOP);
+            within(PATIENCE, "it stands still", || stands_still(pid));
         }
     }
 

@@ -50,6 +50,17 @@ pub(crate) fn descendants(root: Pid) -> Vec<Pid> {
     found.split_off(1)
 }
 
+/// Whether no thread of the process runs: SIGSTOP is on its way for a moment, in which one may begin something.
+pub(crate) fn stands_still(pid: Pid) -> bool {
+    let threads = format!("/proc/{}/task", pid.as_raw_nonzero());
+    // Who is gone does nothing either.
+    let Ok(threads) = std::fs::read_dir(threads) else { return true };
+    threads.flatten().all(|thread| {
+        let stat = std::fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
+        stat.rsplit_once(") ").is_none_or(|(_, rest)| rest.starts_with(['T', 'Z', 'X']))
+    })
+}
+
 /// Sends a signal to a process that may be gone.
 pub(crate) fn signal(pid: Pid, signal: Signal) {
     kill_process(pid, signal).ok();
