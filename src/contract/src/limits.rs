@@ -157,8 +157,13 @@ pub const HANDLER_GRACE: Duration = Duration::from_secs(2);
 /// Calls that one worker has in flight with one agent, streams aside; beyond it 429. 16 already use both cores of a small
 /// host, 64 keep the median below 4 ms, the rest is patience.
 pub const IN_FLIGHT_PER_AGENT: usize = 128;
-/// Share of free blocks or inodes, in percent, below which no task is taken (507).
+/// Share of free blocks or inodes, in percent, below which no task is taken (507), unless the next two are less:
+/// 5 % of a disk of 4 TB would be room for years of tasks that nobody could use.
 pub const FREE_SPACE_FLOOR_PERCENT: u64 = 5;
+/// Bytes that are room enough for the outcomes of tasks that were taken: 512 of the longest ones.
+pub const FREE_SPACE_ENOUGH_BYTES: u64 = 4 << 30;
+/// Inodes that are: twenty for each of the tasks that a worker may have in flight.
+pub const FREE_SPACE_ENOUGH_INODES: u64 = 262_144;
 /// Share of the memory of lanes, in percent, that workers keep free for results, unless the next two are less:
 /// below it new calls go through the disk, and streams are refused (507).
 pub const LANE_FLOOR_PERCENT: u64 = 25;

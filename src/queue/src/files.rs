@@ -4,16 +4,15 @@ use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
 
-use ploinky_contract::TaskId;
-use ploinky_contract::limits::{FREE_SPACE_FLOOR_PERCENT, UPLOAD_FILES_MAX};
+use ploinky_contract::limits::UPLOAD_FILES_MAX;
+use ploinky_contract::{Floor, TaskId};
 use rustix::fs::{
-    AtFlags, Dir, Mode, OFlags, RenameFlags, fstatvfs, linkat, mkdirat, openat, renameat_with,
-    unlinkat,
+    AtFlags, Dir, Mode, OFlags, RenameFlags, linkat, mkdirat, openat, renameat_with, unlinkat,
 };
 use rustix::io::Errno;
 
 use crate::Producer;
-use crate::directories::{DIRECTORY, unless_absent};
+use crate::directories::{DIRECTORY, space_of, unless_absent};
 use crate::disk::Disk;
 
 /// The agent reads and enters by its group.
@@ -129,13 +128,7 @@ impl StagedUpload {
     /// # Errors
     /// When the file system does not tell.
     pub fn room_bytes(&self) -> io::Result<u64> {
-        let about = fstatvfs(&self.directory)?;
-        let floor = |all: u64| all / 100 * FREE_SPACE_FLOOR_PERCENT;
-        if about.f_files != 0 && about.f_favail < floor(about.f_files) {
-            return Ok(0);
-        }
-        let blocks = about.f_bavail.saturating_sub(floor(about.f_blocks));
-        Ok(blocks.saturating_mul(about.f_frsize))
+        Ok(space_of(&self.directory)?.above(Floor::USABLE))
     }
 
     /// Makes the files visible to the agent as those of task `id`; with `durable` they survive a power cut from

@@ -3,7 +3,8 @@
 use std::io;
 
 use ploinky_contract::limits::{
-    CONFIG_MAX_BYTES, DEPLOYMENTS_MAX, FREE_SPACE_FLOOR_PERCENT, UID_RANGE_FIRST, UID_RANGE_SIZE,
+    CONFIG_MAX_BYTES, DEPLOYMENTS_MAX, FREE_SPACE_ENOUGH_BYTES, FREE_SPACE_ENOUGH_INODES,
+    FREE_SPACE_FLOOR_PERCENT, UID_RANGE_FIRST, UID_RANGE_SIZE,
 };
 use ploinky_contract::{Config, Floor, is_task_key};
 
@@ -88,7 +89,11 @@ pub(super) fn space(machine: &dyn Machine) -> Said {
     let fix = "remove images with `sudo podman image prune`, or give the file system more room";
     match bytes.min(inodes) {
         _ if found.is_below(Floor::USABLE) => fail(
-            format!("{message}; below {FREE_SPACE_FLOOR_PERCENT} % calls are refused with 507"),
+            format!(
+                "{message}; below {FREE_SPACE_FLOOR_PERCENT} % and {}, or {FREE_SPACE_ENOUGH_INODES} inodes, \
+                 calls are refused with 507",
+                size(FREE_SPACE_ENOUGH_BYTES)
+            ),
             fix,
         ),
         least if least < SCARCE_PERCENT => warn(message, fix),
