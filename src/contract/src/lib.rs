@@ -8,11 +8,13 @@ mod agent_name;
 mod callback_origin;
 mod chain;
 mod command_name;
+mod command_pattern;
 mod condition;
 mod config;
 mod deploy_path;
 mod domain;
 pub mod exit;
+mod grant;
 mod image;
 mod json;
 pub mod limits;
@@ -22,6 +24,7 @@ mod space;
 mod task_document;
 mod task_id;
 mod task_key;
+mod token;
 mod user_id;
 
 pub use agent_id::{AgentId, InvalidAgentId};
@@ -29,12 +32,16 @@ pub use agent_name::{AgentName, InvalidAgentName};
 pub use callback_origin::{CallbackOrigin, InvalidCallbackOrigin};
 pub use chain::chain;
 pub use command_name::{CommandName, InvalidCommandName};
+pub use command_pattern::{
+    AllowedCommands, CommandPattern, InvalidCommandPattern, TooManyPatterns,
+};
 pub use condition::Condition;
 pub use config::{
     Config, ConfigError, Deployment, DomainEntry, RepositoryEntry, Settings, WorkersCount,
 };
 pub use deploy_path::{DeployPath, InvalidDeployPath};
 pub use domain::{Domain, InvalidDomain};
+pub use grant::{Grant, GrantError, Role, UnknownRole};
 pub use image::{ImageName, InvalidImageName};
 pub use json::{TooDeep, check_depth, is_object};
 pub use manifest::{
@@ -44,6 +51,9 @@ pub use space::{Floor, Space};
 pub use task_document::{ErrorDocument, FileDocument, TaskDocument, TaskPage, TaskState};
 pub use task_id::{InvalidTaskId, TaskId};
 pub use task_key::{TASK_KEY_DIGITS, is_task_key};
+pub use token::{
+    API_TOKEN_PREFIX, InvalidToken, InvalidTokenDigest, TOKEN_BYTES, Token, TokenDigest,
+};
 pub use user_id::{InvalidUserId, UserId};
 
 /// Implements the traits of a newtype over a `String` whose only maker is its `FromStr`.

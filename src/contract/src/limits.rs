@@ -266,3 +266,18 @@ pub const AGENT_WATCHDOG: Duration =
 pub const LIVENESS_FAILURES: u32 = 3;
 /// Bytes of what an agent says of itself: it becomes one line of a status.
 pub const CONDITION_MAX_BYTES: usize = 512;
+
+/// Patterns of commands in one list.
+pub const COMMAND_PATTERNS_MAX: usize = 256;
+/// Bytes of the file of a session or token.
+pub const GRANT_MAX_BYTES: usize = 64 * 1024;
+/// Characters of the name of a token.
+pub const TOKEN_NAME_MAX_CHARS: usize = 64;
+/// Time without a request after which a session ends, if the admin set nothing.
+pub const SESSION_IDLE_DEFAULT: Duration = Duration::from_secs(30 * 60);
+/// Life of a session however it is used, if the admin set nothing.
+pub const SESSION_MAX_DEFAULT: Duration = Duration::from_secs(24 * 60 * 60);
+/// Longest life of a session that can be set.
+pub const SESSION_MAX_MAX: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+/// Uses of a session or token within this time of the last one that was written down are not written.
+pub const LAST_USE_GRAIN: Duration = Duration::from_secs(60);

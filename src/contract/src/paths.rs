@@ -70,6 +70,11 @@ impl RuntimeDir {
         self.lanes().join(agent.as_str())
     }
 
+    /// The socket on which the supervisor answers the instances, which do not see the bus.
+    pub fn supervisor_socket(&self) -> PathBuf {
+        self.0.join("supervisor.sock")
+    }
+
     /// The socket on which instance `instance` answers root of this host.
     pub fn admin_socket(&self, instance: u16) -> PathBuf {
         self.0.join(format!("admin-{instance}.sock"))
@@ -104,6 +109,26 @@ impl StateDir {
     /// The secret from which ids of idempotent tasks and the keys of callbacks are made: 64 hexadecimal digits.
     pub fn task_key(&self) -> PathBuf {
         self.0.join("task.key")
+    }
+
+    /// Accounts of admins; the supervisor alone reads and writes it.
+    pub fn admins(&self) -> PathBuf {
+        self.0.join(".admin")
+    }
+
+    /// Sessions of users, which the instances write: one file each, named by the digest of the token.
+    pub fn user_sessions(&self) -> PathBuf {
+        self.0.join("activeUsers")
+    }
+
+    /// Sessions of admins, which the supervisor writes and the instances read; files as of users.
+    pub fn admin_sessions(&self) -> PathBuf {
+        self.0.join("adminSessions")
+    }
+
+    /// Tokens of programs, which the supervisor writes and the instances read; files as of sessions.
+    pub fn tokens(&self) -> PathBuf {
+        self.0.join("tokens")
     }
 
     /// Outcomes that are to be posted.
