@@ -11,7 +11,7 @@ struct Row {
     never: &'static [&'static str],
 }
 
-const TABLE: [Row; 12] = [
+const TABLE: [Row; 13] = [
     Row {
         krate: "ploinky-callback",
         may_use: &["ploinky-contract", "ploinky-journal", "ploinky-queue"],
@@ -20,6 +20,7 @@ const TABLE: [Row; 12] = [
     Row { krate: "ploinky-contract", may_use: &[], never: &["tokio", "zbus", "axum", "rustix"] },
     Row { krate: "ploinky-control", may_use: &["ploinky-contract"], never: &["axum", "hyper"] },
     Row { krate: "ploinky-journal", may_use: &[], never: &["tokio", "zbus", "axum"] },
+    Row { krate: "ploinky-password", may_use: &[], never: &["tokio", "zbus", "axum", "rustix"] },
     Row {
         krate: "ploinky-queue",
         may_use: &["ploinky-contract"],
@@ -32,7 +33,7 @@ const TABLE: [Row; 12] = [
     },
     Row {
         krate: "ploinky-supervisor",
-        may_use: &["ploinky-contract", "ploinky-control", "ploinky-journal"],
+        may_use: &["ploinky-contract", "ploinky-control", "ploinky-journal", "ploinky-password"],
         never: &["axum", "rustls", "ploinky-queue"],
     },
     Row {
