@@ -8,7 +8,7 @@ use serde_json::json;
 use super::{Agent, NEIGHBOUR, main_pids, neighbour, peak_memory, processor_time};
 use crate::answers::{Answers, End, least_ratio, median, ms, ratio};
 use crate::flow::{Flow, Pace};
-use crate::host::{ok, setting, start_four};
+use crate::host::{ok, run, setting, start_four};
 use crate::http::get_bytes;
 use crate::t02_agents::deploy_echo;
 
@@ -17,11 +17,14 @@ const TURNS: usize = 3;
 /// Seconds of one phase.
 const SECONDS: u64 = 3;
 
-/// Runs its program in the container; what it printed.
+/// Its program in the container.
+fn program<'a>(verb: &'a str, number: &'a str) -> [&'a str; 7] {
+    ["podman", "exec", "ploinky-localhost-hostile", "python3", "/agent/hostile.py", verb, number]
+}
+
+/// Runs its program; what it printed.
 fn inside(verb: &str, number: u64) -> String {
-    let number = number.to_string();
-    let program = ["python3", "/agent/hostile.py", verb, &number];
-    ok(&[&["podman", "exec", "ploinky-localhost-hostile"], &program[..]].concat())
+    ok(&program(verb, &number.to_string()))
 }
 
 /// What was seen in some seconds.
@@ -124,7 +127,8 @@ fn o3_an_agent_that_fills_and_floods_its_queues_and_lies_leaves_its_neighbours_s
 
     // At last it takes the place of what agent-core keeps. What becomes of its own calls is its own affair, as
     // long as each of them ends.
-    let deed = thread::spawn(|| inside("usurp", 0));
+    // agent-core ends when it sees that, and the container with it.
+    let deed = thread::spawn(|| run(&program("usurp", "0")));
     let calls = Flow::start(Pace::Rate(50.0, 600), agent.request("hostile.tell", &json!([])));
     phase(None);
     let calls = calls.finish();
