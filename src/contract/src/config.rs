@@ -1,15 +1,15 @@
 //! `config.json`: the desired state of the host, and the only one.
 
+mod settings;
+
 use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
+pub use self::settings::{Settings, WorkersCount};
 use crate::json::{self, Located};
-use crate::limits::{
-    CONFIG_MAX_BYTES, DEAD_TASK_RETENTION_DEFAULT, DEPLOYMENTS_MAX, TASK_RETENTION_DEFAULT,
-    TASK_RETENTION_MAX, WORKERS_MAX,
-};
-use crate::{AgentId, AgentName, CallbackOrigin, DeployPath, Domain};
+use crate::limits::{CONFIG_MAX_BYTES, DEPLOYMENTS_MAX};
+use crate::{AgentId, AgentName, DeployPath, Domain};
 
 /// What should run, and where it answers.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -79,35 +79,6 @@ pub struct Deployment {
     pub stopped: bool,
 }
 
-/// Settings of the host.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
-#[serde(deny_unknown_fields, default, rename_all = "camelCase")]
-pub struct Settings {
-    /// TCP port of all instances.
-    pub port: u16,
-    /// Instances that `ploinky.target` starts.
-    pub workers_count: WorkersCount,
-    /// Days that metrics are kept.
-    pub metrics_retention: u16,
-    /// Seconds that the outcome of an accepted task is kept.
-    pub task_retention: u64,
-    /// Seconds that a task is kept that failed after its last retry.
-    pub dead_task_retention: u64,
-    /// Where outcomes may be posted to: `https://host`, `http://host` or either with a port. Empty: a task that
-    /// asks for a callback is refused.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub callback_origins: Vec<CallbackOrigin>,
-}
-
-/// How many instances start.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum WorkersCount {
-    /// One per core.
-    Auto,
-    /// So many.
-    Fixed(u16),
-}
-
 /// Why a configuration was refused. `at` is the JSON path of the value.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("`{at}`: {reason}")]
@@ -123,19 +94,6 @@ impl Default for Config {
             repositories: Vec::new(),
             deployments: Vec::new(),
             settings: Settings::default(),
-        }
-    }
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self {
-            port: 8000,
-            workers_count: WorkersCount::Auto,
-            metrics_retention: 7,
-            task_retention: TASK_RETENTION_DEFAULT.as_secs(),
-            dead_task_retention: DEAD_TASK_RETENTION_DEFAULT.as_secs(),
-            callback_origins: Vec::new(),
         }
     }
 }
@@ -219,29 +177,10 @@ impl Config {
             AgentId::new(domain, path)
                 .map_err(|e| at(format!("deployments[{index}]"), e.to_string()))?;
         }
-        if settings.port == 0 {
-            return Err(at(
-                "settings.port".to_owned(),
-                "0 is not in the range 1 to 65535".to_owned(),
-            ));
+        match settings.first_fault() {
+            Some((key, reason)) => Err(at(format!("settings.{key}"), reason)),
+            None => Ok(()),
         }
-        for (name, seconds) in [
-            ("taskRetention", settings.task_retention),
-            ("deadTaskRetention", settings.dead_task_retention),
-        ] {
-            let most = TASK_RETENTION_MAX.as_secs();
-            if !(1..=most).contains(&seconds) {
-                let reason = format!("{seconds} is not in the range 1 to {most} seconds");
-                return Err(at(format!("settings.{name}"), reason));
-            }
-        }
-        if let WorkersCount::Fixed(count) = settings.workers_count
-            && !(1..=WORKERS_MAX).contains(&count)
-        {
-            let reason = format!("{count} is not `auto` or in the range 1 to {WORKERS_MAX}");
-            return Err(at("settings.workersCount".to_owned(), reason));
-        }
-        Ok(())
     }
 
     /// The deployment at exactly this place.
@@ -257,34 +196,6 @@ impl Deployment {
     /// When domain and path are too long together.
     pub fn id(&self) -> Result<AgentId, crate::InvalidAgentId> {
         AgentId::new(&self.domain, &self.path)
-    }
-}
-
-impl Serialize for WorkersCount {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self {
-            Self::Auto => serializer.serialize_str("auto"),
-            Self::Fixed(count) => serializer.serialize_u16(*count),
-        }
-    }
-}
-
-impl<'de> Deserialize<'de> for WorkersCount {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(untagged, expecting = "`auto` or a number from 1 to 64")]
-        enum Either {
-            Word(String),
-            Number(u16),
-        }
-        match Either::deserialize(deserializer)? {
-            Either::Number(count) => Ok(Self::Fixed(count)),
-            Either::Word(word) if word == "auto" => Ok(Self::Auto),
-            Either::Word(word) => Err(serde::de::Error::custom(format!(
-                "`{}` is not `auto` or a number from 1 to 64",
-                word.escape_debug()
-            ))),
-        }
     }
 }
 
@@ -362,6 +273,19 @@ mod tests {
                 "`settings.callbackOrigins[0]`: `x` is not an origin",
             ),
             (
+                r#"{"domains":[],"deployments":[],"settings":{"trustedProxies":["10.0.0.1/8"]}}"#
+                    .to_owned(),
+                "`settings.trustedProxies[0]`: `10.0.0.1/8` is not an address",
+            ),
+            (
+                r#"{"domains":[],"deployments":[],"settings":{"limits":{"burst":0}}}"#.to_owned(),
+                "`settings.limits.burst`: 0 is not in the range 1 to 1000000",
+            ),
+            (
+                r#"{"domains":[],"deployments":[],"settings":{"limits":{"rate":1}}}"#.to_owned(),
+                "`settings.limits.rate`: unknown field `rate`",
+            ),
+            (
                 r#"{"domains":[],"deployments":[],"settings":{"port":65536}}"#.to_owned(),
                 "`settings.port`: invalid value",
             ),
@@ -383,7 +307,8 @@ mod tests {
     fn a_configuration_survives_being_written_and_read() {
         let text = r#"{"domains":[{"name":"localhost"},{"name":"x.org","enabled":false}],
             "deployments":[{"domain":"localhost","path":"/a","agent":"a","repository":"local","release":"1f","stopped":true}],
-            "settings":{"port":80,"workersCount":3}}"#;
+            "settings":{"port":80,"workersCount":3,"trustedProxies":["10.0.0.0/8","::1"],
+                "limits":{"requestsPerSecond":0}}}"#;
         let config = Config::parse(text.as_bytes()).unwrap();
         assert_eq!(Config::parse(config.to_json().as_bytes()).unwrap(), config);
         assert_eq!(config.settings.workers_count, WorkersCount::Fixed(3));

@@ -7,6 +7,7 @@ mod agent_id;
 mod agent_name;
 mod callback_origin;
 mod chain;
+mod client_limits;
 mod command_name;
 mod command_pattern;
 mod condition;
@@ -19,6 +20,7 @@ mod image;
 mod json;
 pub mod limits;
 mod manifest;
+mod network;
 pub mod paths;
 mod space;
 mod task_document;
@@ -31,6 +33,7 @@ pub use agent_id::{AgentId, InvalidAgentId};
 pub use agent_name::{AgentName, InvalidAgentName};
 pub use callback_origin::{CallbackOrigin, InvalidCallbackOrigin};
 pub use chain::chain;
+pub use client_limits::ClientLimits;
 pub use command_name::{CommandName, InvalidCommandName};
 pub use command_pattern::{
     AllowedCommands, CommandPattern, InvalidCommandPattern, TooManyPatterns,
@@ -47,6 +50,7 @@ pub use json::{TooDeep, check_depth, is_object};
 pub use manifest::{
     Command, Container, Handler, Health, Manifest, ManifestError, Resources, Retry, Service, Worker,
 };
+pub use network::{InvalidNetwork, Network};
 pub use space::{Floor, Space};
 pub use task_document::{ErrorDocument, FileDocument, TaskDocument, TaskPage, TaskState};
 pub use task_id::{InvalidTaskId, TaskId};

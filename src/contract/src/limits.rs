@@ -187,6 +187,27 @@ pub const JANITOR_ENTRIES: usize = 1000;
 
 /// Connections of one worker; below `LimitNOFILE=` of its unit.
 pub const CONNECTIONS_MAX: usize = 10_000;
+/// Connections of one address that one worker holds open if `settings.limits` does not say otherwise: browsers open
+/// six, and a hundred addresses have to work together to take all. Of IPv6 a /64 counts as one address, as one
+/// subscriber has at least that.
+pub const CONNECTIONS_PER_ADDRESS: u32 = 100;
+/// Requests a second that one worker answers one address, or one token, in the long run if `settings.limits` does
+/// not say otherwise. A page with all it needs is some dozens, and a tenth of what a worker can do is left to
+/// nobody alone.
+pub const REQUESTS_PER_SECOND: u32 = 500;
+/// Requests that may come at once after a quiet time if `settings.limits` does not say otherwise.
+pub const REQUESTS_BURST: u32 = 1000;
+/// Most `requestsPerSecond`: far above what one worker answers.
+pub const REQUESTS_PER_SECOND_MAX: u32 = 1_000_000;
+/// Most `burst`.
+pub const REQUESTS_BURST_MAX: u32 = 1_000_000;
+/// Addresses, and tokens, whose requests one worker counts at the same time, 16 bytes each. Those that used less
+/// than their due are forgotten first, and need nothing kept; beyond that all newcomers count as one.
+pub const COUNTED_CLIENTS: usize = 16_384;
+/// Entries of `settings.trustedProxies`.
+pub const TRUSTED_PROXIES_MAX: usize = 64;
+/// Proxies in a row whose word on the address of a client is taken.
+pub const PROXY_HOPS_MAX: usize = 16;
 /// Connections of the admin, beside those: a few programs of root, some of which wait.
 pub const ADMIN_CONNECTIONS_MAX: usize = 64;
 /// Time in which a client must send the request head, counted from its first byte, or from the connection if it

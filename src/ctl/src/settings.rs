@@ -1,6 +1,6 @@
 //! The settings of a configuration, and where each came from. Pure.
 
-use ploinky_contract::{Config, Settings, WorkersCount};
+use ploinky_contract::{ClientLimits, Config, Settings, WorkersCount};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -31,6 +31,17 @@ pub(crate) struct Effective {
     task_retention: Setting,
     dead_task_retention: Setting,
     callback_origins: Setting,
+    trusted_proxies: Setting,
+    limits: EffectiveLimits,
+}
+
+/// What one client may take.
+#[derive(Debug, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct EffectiveLimits {
+    connections_per_address: Setting,
+    requests_per_second: Setting,
+    burst: Setting,
 }
 
 impl Effective {
@@ -43,17 +54,22 @@ impl Effective {
             task_retention,
             dead_task_retention,
             callback_origins,
+            trusted_proxies,
+            limits: ClientLimits { connections_per_address, requests_per_second, burst },
         } = &config.settings;
         let written: Value = serde_json::from_slice(text).unwrap_or_default();
         let setting = |key: &str, value: Value| {
-            let is_written = written.get("settings").is_some_and(|s| s.get(key).is_some());
+            let place = format!("/settings/{}", key.replace('.', "/"));
+            let is_written = written.pointer(&place).is_some();
             Setting { value, from: if is_written { Origin::File } else { Origin::Default } }
         };
+        let limit = |key: &str, value: u32| setting(&format!("limits.{key}"), Value::from(value));
         let count = match workers_count {
             WorkersCount::Auto => Value::from("auto"),
             WorkersCount::Fixed(count) => Value::from(*count),
         };
         let origins: Vec<String> = callback_origins.iter().map(ToString::to_string).collect();
+        let proxies: Vec<String> = trusted_proxies.iter().map(ToString::to_string).collect();
         Self {
             port: setting("port", Value::from(*port)),
             workers_count: setting("workersCount", count),
@@ -61,11 +77,17 @@ impl Effective {
             task_retention: setting("taskRetention", Value::from(*task_retention)),
             dead_task_retention: setting("deadTaskRetention", Value::from(*dead_task_retention)),
             callback_origins: setting("callbackOrigins", Value::from(origins)),
+            trusted_proxies: setting("trustedProxies", Value::from(proxies)),
+            limits: EffectiveLimits {
+                connections_per_address: limit("connectionsPerAddress", *connections_per_address),
+                requests_per_second: limit("requestsPerSecond", *requests_per_second),
+                burst: limit("burst", *burst),
+            },
         }
     }
 
     /// Key, value and origin of each.
-    pub(crate) fn rows(&self) -> [(&'static str, String, Origin); 6] {
+    pub(crate) fn rows(&self) -> [(&'static str, String, Origin); 10] {
         let Self {
             port,
             workers_count,
@@ -73,6 +95,8 @@ impl Effective {
             task_retention,
             dead_task_retention,
             callback_origins,
+            trusted_proxies,
+            limits: EffectiveLimits { connections_per_address, requests_per_second, burst },
         } = self;
         [
             ("settings.port", port),
@@ -81,6 +105,10 @@ impl Effective {
             ("settings.taskRetention", task_retention),
             ("settings.deadTaskRetention", dead_task_retention),
             ("settings.callbackOrigins", callback_origins),
+            ("settings.trustedProxies", trusted_proxies),
+            ("settings.limits.connectionsPerAddress", connections_per_address),
+            ("settings.limits.requestsPerSecond", requests_per_second),
+            ("settings.limits.burst", burst),
         ]
         .map(|(key, Setting { value, from })| (key, shown(value), *from))
     }
@@ -103,7 +131,7 @@ mod tests {
     #[test]
     fn a_value_that_equals_the_default_still_comes_from_the_file() {
         let text =
-            br#"{"domains":[],"deployments":[],"settings":{"port":8000,"taskRetention":60}}"#;
+            br#"{"domains":[],"deployments":[],"settings":{"port":8000,"taskRetention":60,"limits":{"burst":1000}}}"#;
         let effective = Effective::new(&Config::parse(text).unwrap(), text);
         assert_eq!(
             effective.rows(),
@@ -114,6 +142,10 @@ mod tests {
                 ("settings.taskRetention", "60".to_owned(), Origin::File),
                 ("settings.deadTaskRetention", "604800".to_owned(), Origin::Default),
                 ("settings.callbackOrigins", "none".to_owned(), Origin::Default),
+                ("settings.trustedProxies", "none".to_owned(), Origin::Default),
+                ("settings.limits.connectionsPerAddress", "100".to_owned(), Origin::Default),
+                ("settings.limits.requestsPerSecond", "500".to_owned(), Origin::Default),
+                ("settings.limits.burst", "1000".to_owned(), Origin::File),
             ]
         );
     }
@@ -132,7 +164,7 @@ mod tests {
     fn a_list_is_shown_with_commas() {
         let text = br#"{"domains":[],"deployments":[],"settings":{"callbackOrigins":["https://a.org","http://b.org:81"]}}"#;
         let effective = Effective::new(&Config::parse(text).unwrap(), text);
-        let [.., (_key, value, origin)] = effective.rows();
+        let [_, _, _, _, _, (_key, value, origin), ..] = effective.rows();
         assert_eq!((value.as_str(), origin), ("https://a.org, http://b.org:81", Origin::File));
     }
 }

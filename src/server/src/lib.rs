@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!  listener      sockets from systemd, connections, drain
+//!    clients     who is at the other end, and how much of this instance one of them may take
 //!    edge        one request: the order of the stages
 //!  guardian      Parts, Body       → Head, Admitted   or Refusal
 //!  routes        Head, path        → Target           (reload replaces the table)
@@ -19,6 +20,8 @@ mod worker;
 mod readiness;
 
 mod listener;
+
+mod clients;
 
 mod edge;
 mod health;

@@ -7,19 +7,22 @@ mod lingering;
 mod sockets;
 
 use std::io;
+use std::sync::Arc;
 
 use axum::Router;
 use ploinky_contract::limits::{ADMIN_CONNECTIONS_MAX, CONNECTIONS_MAX, DRAIN_IDLE, DRAIN_MAX};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
-use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
+use self::connection::Origin;
 pub(crate) use self::framed::{ChunkError, FramingError};
-use self::incoming::Incoming;
+use self::incoming::{Accepted, Incoming};
 pub use self::sockets::Inherited;
 pub(crate) use self::sockets::{ListenError, Sockets, inherited};
+use crate::clients::Clients;
 use crate::guardian::Door;
 
 /// All listening sockets, in the event loop.
@@ -42,19 +45,25 @@ impl Doors {
 /// While it drains, every answer says `Connection: close`, so that clients come back to another connection.
 /// For `DRAIN_IDLE` it still accepts; then the socket, which systemd holds open, keeps new connections for
 /// the next process. Each connection has `DRAIN_IDLE` to send a request, and `DRAIN_MAX` ends all.
-pub(crate) async fn serve(doors: Doors, router: Router, stop: impl Future<Output = ()>) {
-    let mut open = Connections::new(router);
-    let mut internet = Incoming::new(doors.internet, CONNECTIONS_MAX);
+pub(crate) async fn serve(
+    doors: Doors,
+    clients: Arc<Clients>,
+    router: Router,
+    stop: impl Future<Output = ()>,
+) {
+    let Doors { internet, admin } = doors;
+    let mut internet = Incoming::new(internet, Arc::clone(&clients), CONNECTIONS_MAX);
     // Its own bound, so that the admin gets in whatever the others do.
-    let mut admin = Incoming::new(doors.admin, ADMIN_CONNECTIONS_MAX);
+    let mut admin = Incoming::new(admin, Arc::clone(&clients), ADMIN_CONNECTIONS_MAX);
+    let mut open = Connections::new(router, clients);
     let mut stop = std::pin::pin!(stop);
     loop {
         tokio::select! {
             biased;
             () = &mut stop => break,
             Some(_ended) = open.tasks.join_next() => {}
-            (stream, permit) = admin.next() => open.add(stream, Door::Admin, permit),
-            (stream, permit) = internet.next() => open.add(stream, Door::Internet, permit),
+            accepted = admin.next() => open.add(accepted, Door::Admin),
+            accepted = internet.next() => open.add(accepted, Door::Internet),
         }
     }
     let started = Instant::now();
@@ -62,8 +71,8 @@ pub(crate) async fn serve(doors: Doors, router: Router, stop: impl Future<Output
     while !open.tasks.is_empty() {
         tokio::select! {
             Some(_ended) = open.tasks.join_next() => {}
-            (stream, permit) = admin.next() => open.add(stream, Door::Admin, permit),
-            (stream, permit) = internet.next() => open.add(stream, Door::Internet, permit),
+            accepted = admin.next() => open.add(accepted, Door::Admin),
+            accepted = internet.next() => open.add(accepted, Door::Internet),
             () = sleep_until(started + DRAIN_IDLE) => break,
         }
     }
@@ -78,25 +87,27 @@ pub(crate) async fn serve(doors: Doors, router: Router, stop: impl Future<Output
 /// The connections that are open.
 struct Connections {
     router: Router,
+    clients: Arc<Clients>,
     tasks: JoinSet<()>,
     draining: watch::Sender<Option<Instant>>,
 }
 
 impl Connections {
-    fn new(router: Router) -> Self {
-        Self { router, tasks: JoinSet::new(), draining: watch::Sender::new(None) }
+    fn new(router: Router, clients: Arc<Clients>) -> Self {
+        Self { router, clients, tasks: JoinSet::new(), draining: watch::Sender::new(None) }
     }
 
     fn add(
         &mut self,
-        stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+        accepted: Accepted<impl AsyncRead + AsyncWrite + Send + Unpin + 'static>,
         door: Door,
-        permit: OwnedSemaphorePermit,
     ) {
+        let Accepted { stream, peer, right } = accepted;
+        let origin = Origin { door, peer, clients: Arc::clone(&self.clients) };
         let (router, draining) = (self.router.clone(), self.draining.subscribe());
         self.tasks.spawn(async move {
-            connection::serve(stream, door, router, draining).await;
-            drop(permit);
+            connection::serve(stream, origin, router, draining).await;
+            drop(right);
         });
     }
 }

@@ -31,6 +31,14 @@ pub(crate) enum Refusal {
     /// Bytes that another server may understand in another way.
     #[error("{0}")]
     Framing(FramingError),
+    /// More requests of one client than it may send.
+    #[error("more requests come from you than {rate} a second; try again later")]
+    TooManyRequests {
+        /// Requests a second that would be answered.
+        rate: u32,
+        /// When the next one is.
+        wait: Duration,
+    },
     /// A switch to HTTP/2.
     #[error("`Upgrade: h2c` is not supported")]
     Upgrade,

@@ -79,6 +79,12 @@ impl Table {
         Arc::clone(&self.routes.read().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// A table that nobody replaces.
+    #[cfg(test)]
+    pub(crate) fn of(routes: Routes) -> Self {
+        Self { routes: Arc::new(RwLock::new(Arc::new(routes))), hint: Arc::default() }
+    }
+
     /// Asks for a new look: something is not where the table says.
     pub(crate) fn doubt(&self) {
         self.hint.notify_one();

@@ -38,6 +38,11 @@ const NO_SNIFF: HeaderValue = HeaderValue::from_static("nosniff");
 const CHALLENGE: HeaderValue = HeaderValue::from_static("Bearer realm=\"ploinky\"");
 const CLOSE: HeaderValue = HeaderValue::from_static("close");
 
+/// What a connection gets that is one too many of its address: it is closed before anything of it is read.
+pub(crate) const TOO_MANY_CONNECTIONS: &[u8] =
+    b"HTTP/1.1 429 Too Many Requests\r\nConnection: close\r\n\
+    Retry-After: 10\r\nContent-Length: 0\r\n\r\n";
+
 /// Who reads a refusal.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Reader {
@@ -246,6 +251,12 @@ mod tests {
             (Refusal::Stopped, 503, "AGENT_STOPPED", ""),
             (Refusal::Broken, 503, "UNAVAILABLE", "1"),
             (Refusal::Busy, 429, "AGENT_BUSY", "1"),
+            (
+                Refusal::TooManyRequests { rate: 1, wait: Duration::from_millis(1999) },
+                429,
+                "TOO_MANY_REQUESTS",
+                "2",
+            ),
             (Refusal::StreamsOfAgent, 429, "AGENT_BUSY", "1"),
             (Refusal::NoSpace, 507, "NO_SPACE", ""),
             (Refusal::Internal(cannot()), 503, "UNAVAILABLE", "1"),

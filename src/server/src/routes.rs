@@ -49,6 +49,12 @@ impl Routes {
         Self { domains: Some(HashMap::new()), settings: Settings::default(), lanes: Vec::new() }
     }
 
+    /// A table without places that has these settings.
+    #[cfg(test)]
+    pub(crate) fn with_settings(settings: Settings) -> Self {
+        Self { settings, ..Self::empty() }
+    }
+
     /// What answers `path`, as it stands in the URL, of `domain`. `None`: nothing is deployed there.
     pub(crate) fn find(&self, domain: &Domain, path: &str) -> Option<&Target> {
         if self.domains.is_none() {
@@ -75,6 +81,11 @@ impl Routes {
                 self.paths(domain).is_some_and(|paths| paths.targets().any(is_hidden))
             }
         }
+    }
+
+    /// What the admin set for the whole host.
+    pub(crate) fn settings(&self) -> &Settings {
+        &self.settings
     }
 
     /// Whether the admin allows that outcomes are posted to `url`.

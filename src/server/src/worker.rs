@@ -13,6 +13,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
 use crate::arguments::Arguments;
+use crate::clients::Clients;
 use crate::edge::Edge;
 use crate::listener::{self, Doors, Inherited};
 use crate::orchestrator::{Origin, random_id};
@@ -98,6 +99,7 @@ async fn run(
 ) {
     let table = Table::default();
     let (instance, key) = (origin.submitter.instance, TaskKey::new(&state));
+    let clients = Arc::new(Clients::new(table.clone()));
     let edge = Arc::new(Edge::new(table.clone(), instance, key, Instant::now()));
     let instances = runtime.instances();
     let reloader = Reloader::start(state, runtime, origin.clone(), table.clone()).await;
@@ -119,7 +121,7 @@ async fn run(
         ending.end_streams();
         tracing::info!("draining");
     };
-    listener::serve(doors, edge.router(), stop).await;
+    listener::serve(doors, clients, edge.router(), stop).await;
     end.send(()).ok();
     if let Err(error) = reloading.await {
         tracing::error!("the queues were not closed in order: {error}");

@@ -1,6 +1,7 @@
 //! One connection: HTTP/1 with bounds, and its part of the drain.
 
 use std::convert::Infallible;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -20,14 +21,25 @@ use tokio::time::{Instant, sleep_until};
 
 use super::framed::{Fault, Framed};
 use super::lingering::Lingering;
+use crate::clients::Clients;
+use crate::edge::has_large_body;
 use crate::guardian::Door;
 use crate::refusal::Refusal;
 use crate::reply::{self, Reader};
 
-/// Serves one connection, which came in by `door`, to its end.
+/// Where a connection comes from.
+#[derive(Clone, Debug)]
+pub(super) struct Origin {
+    pub(super) door: Door,
+    /// The address at its other end.
+    pub(super) peer: Option<IpAddr>,
+    pub(super) clients: Arc<Clients>,
+}
+
+/// Serves one connection to its end.
 pub(super) async fn serve(
     stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
-    door: Door,
+    origin: Origin,
     router: Router,
     draining: watch::Receiver<Option<Instant>>,
 ) {
@@ -37,7 +49,7 @@ pub(super) async fn serve(
     let stream = Framed::new(Lingering::new(stream, Arc::clone(&linger)), fault.clone());
     let service = Answering {
         router: TowerToHyperService::new(router),
-        door,
+        origin,
         draining: draining.clone(),
         linger,
         fault,
@@ -72,7 +84,7 @@ async fn patience_ends(accepted: Instant, mut draining: watch::Receiver<Option<I
 /// Adds to each answer what concerns the connection.
 struct Answering {
     router: TowerToHyperService<Router>,
-    door: Door,
+    origin: Origin,
     draining: watch::Receiver<Option<Instant>>,
     linger: Arc<AtomicBool>,
     fault: Fault,
@@ -90,7 +102,14 @@ impl Service<Request<Incoming>> for Answering {
             let response = reply::refusal(&refused, None, Reader::Program, true);
             return Box::pin(std::future::ready(Ok(response)));
         }
-        self.door.mark(&mut request);
+        let Origin { door, peer, clients } = &self.origin;
+        if let Err(refused) = clients.meet(*peer, &mut request, Instant::now().into_std()) {
+            let is_unread = has_large_body(request.headers());
+            self.linger.store(is_unread, Ordering::Relaxed);
+            let response = reply::refusal(&refused, None, Reader::Program, is_unread);
+            return Box::pin(std::future::ready(Ok(response)));
+        }
+        door.mark(&mut request);
         // Another server in front may see the end of a chunked request elsewhere, so nothing may follow it.
         let is_last = request.headers().contains_key(header::TRANSFER_ENCODING);
         let answer = self.router.call(request);
@@ -116,6 +135,7 @@ mod tests {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
 
     use super::*;
+    use crate::reload::Table;
 
     const REQUEST: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 
@@ -125,7 +145,9 @@ mod tests {
         let router = Router::new().route("/", get(async || "yes"));
         let (sender, draining) = watch::channel(None);
         tokio::spawn(async move {
-            serve(server, Door::Internet, router, draining).await;
+            let clients = Arc::new(Clients::new(Table::default()));
+            let origin = Origin { door: Door::Internet, peer: None, clients };
+            serve(server, origin, router, draining).await;
             drop(sender);
         });
         client

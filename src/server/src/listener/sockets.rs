@@ -2,7 +2,7 @@
 
 use std::fs::Permissions;
 use std::io;
-use std::net::{SocketAddr, TcpListener as StdTcpListener};
+use std::net::{IpAddr, SocketAddr, TcpListener as StdTcpListener};
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixListener as StdUnixListener;
 use std::path::{Path, PathBuf};
@@ -68,11 +68,17 @@ pub(crate) trait Listener {
     /// Its connections.
     type Stream: AsyncRead + AsyncWrite + Send + Unpin + 'static;
 
-    /// The next connection.
-    fn poll_accept(&self, context: &mut Context<'_>) -> Poll<io::Result<Self::Stream>>;
+    /// The next connection, and the address it comes from, if it has one.
+    fn poll_accept(
+        &self,
+        context: &mut Context<'_>,
+    ) -> Poll<io::Result<(Self::Stream, Option<IpAddr>)>>;
 
     /// Sets the options of a new connection. One that does not take them any more is about to end by itself.
     fn prepare(stream: &Self::Stream);
+
+    /// Says `why`, if that takes no time, to a connection that is about to be closed.
+    fn turn_away(stream: Self::Stream, why: &[u8]);
 }
 
 /// The sockets that systemd passed: TCP ones for everybody, and a Unix one that has the name `admin`. Those
@@ -142,9 +148,15 @@ impl Sockets<UnixListener> {
 }
 
 impl<L: Listener> Sockets<L> {
+    /// One socket.
+    #[cfg(test)]
+    pub(super) fn of(socket: L) -> Self {
+        Self(vec![socket])
+    }
+
     /// The next connection of any socket; without sockets there is none, ever.
-    pub(super) async fn accept(&self) -> io::Result<L::Stream> {
-        let stream = std::future::poll_fn(|context| {
+    pub(super) async fn accept(&self) -> io::Result<(L::Stream, Option<IpAddr>)> {
+        let (stream, peer) = std::future::poll_fn(|context| {
             for socket in &self.0 {
                 if let Poll::Ready(accepted) = socket.poll_accept(context) {
                     return Poll::Ready(accepted);
@@ -154,15 +166,18 @@ impl<L: Listener> Sockets<L> {
         })
         .await?;
         L::prepare(&stream);
-        Ok(stream)
+        Ok((stream, peer))
     }
 }
 
 impl Listener for TcpListener {
     type Stream = TcpStream;
 
-    fn poll_accept(&self, context: &mut Context<'_>) -> Poll<io::Result<TcpStream>> {
-        Self::poll_accept(self, context).map_ok(|(stream, _address)| stream)
+    fn poll_accept(
+        &self,
+        context: &mut Context<'_>,
+    ) -> Poll<io::Result<(TcpStream, Option<IpAddr>)>> {
+        Self::poll_accept(self, context).map_ok(|(stream, peer)| (stream, Some(peer.ip())))
     }
 
     /// Answers go out at once; a client that is gone, or takes nothing of its answer, is found out.
@@ -175,16 +190,27 @@ impl Listener for TcpListener {
             tracing::debug!("cannot set the options of a connection: {error}");
         }
     }
+
+    fn turn_away(stream: TcpStream, why: &[u8]) {
+        stream.try_write(why).ok();
+    }
 }
 
 impl Listener for UnixListener {
     type Stream = UnixStream;
 
-    fn poll_accept(&self, context: &mut Context<'_>) -> Poll<io::Result<UnixStream>> {
-        Self::poll_accept(self, context).map_ok(|(stream, _address)| stream)
+    fn poll_accept(
+        &self,
+        context: &mut Context<'_>,
+    ) -> Poll<io::Result<(UnixStream, Option<IpAddr>)>> {
+        Self::poll_accept(self, context).map_ok(|(stream, _address)| (stream, None))
     }
 
     fn prepare(_stream: &UnixStream) {}
+
+    fn turn_away(stream: UnixStream, why: &[u8]) {
+        stream.try_write(why).ok();
+    }
 }
 
 #[cfg(test)]

@@ -37,6 +37,10 @@ pub(super) fn said(refusal: &Refusal) -> Said {
         Refusal::Framing(FramingError::TooLong | FramingError::TooMany) => {
             plain(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "BAD_REQUEST")
         }
+        Refusal::TooManyRequests { wait, .. } => {
+            let seconds = u16::try_from(wait.as_secs()).unwrap_or(u16::MAX).saturating_add(1);
+            later(StatusCode::TOO_MANY_REQUESTS, "TOO_MANY_REQUESTS", seconds)
+        }
         Refusal::UriTooLong => plain(StatusCode::URI_TOO_LONG, "BAD_REQUEST"),
         Refusal::Method { .. } => plain(StatusCode::METHOD_NOT_ALLOWED, "METHOD_NOT_ALLOWED"),
         Refusal::CrossSite => plain(StatusCode::FORBIDDEN, "FORBIDDEN"),

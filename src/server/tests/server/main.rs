@@ -7,6 +7,7 @@ mod accepted;
 mod agent;
 mod cancelled;
 mod client;
+mod clients;
 mod drain;
 mod files;
 mod framing;

@@ -103,7 +103,7 @@ pub(crate) fn run(
                     Origin::File => "from the file",
                     Origin::Default => "default",
                 };
-                output.out.line(&format!("  {key:<27} {value:<6} {origin}"))?;
+                output.out.line(&format!("  {key:<37} {value:<6} {origin}"))?;
             }
             Ok(())
         }

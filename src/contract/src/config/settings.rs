@@ -1,0 +1,121 @@
+//! `settings` of `config.json`: what holds for the whole host.
+
+use serde::{Deserialize, Serialize};
+
+use crate::limits::{
+    DEAD_TASK_RETENTION_DEFAULT, TASK_RETENTION_DEFAULT, TASK_RETENTION_MAX, TRUSTED_PROXIES_MAX,
+    WORKERS_MAX,
+};
+use crate::{CallbackOrigin, ClientLimits, Network};
+
+/// Settings of the host.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields, default, rename_all = "camelCase")]
+pub struct Settings {
+    /// TCP port of all instances.
+    pub port: u16,
+    /// Instances that `ploinky.target` starts.
+    pub workers_count: WorkersCount,
+    /// Days that metrics are kept.
+    pub metrics_retention: u16,
+    /// Seconds that the outcome of an accepted task is kept.
+    pub task_retention: u64,
+    /// Seconds that a task is kept that failed after its last retry.
+    pub dead_task_retention: u64,
+    /// Where outcomes may be posted to: `https://host`, `http://host` or either with a port. Empty: a task that
+    /// asks for a callback is refused.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub callback_origins: Vec<CallbackOrigin>,
+    /// Proxies whose word on the address of a client is taken.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub trusted_proxies: Vec<Network>,
+    /// What one client may take of one instance.
+    #[serde(skip_serializing_if = "ClientLimits::is_default")]
+    pub limits: ClientLimits,
+}
+
+/// How many instances start.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum WorkersCount {
+    /// One per core.
+    Auto,
+    /// So many.
+    Fixed(u16),
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            port: 8000,
+            workers_count: WorkersCount::Auto,
+            metrics_retention: 7,
+            task_retention: TASK_RETENTION_DEFAULT.as_secs(),
+            dead_task_retention: DEAD_TASK_RETENTION_DEFAULT.as_secs(),
+            callback_origins: Vec::new(),
+            trusted_proxies: Vec::new(),
+            limits: ClientLimits::default(),
+        }
+    }
+}
+
+impl Settings {
+    /// The first key whose value is out of its range, and what is wrong with it.
+    pub(super) fn first_fault(&self) -> Option<(String, String)> {
+        if self.port == 0 {
+            return Some(("port".to_owned(), "0 is not in the range 1 to 65535".to_owned()));
+        }
+        for (key, seconds) in [
+            ("taskRetention", self.task_retention),
+            ("deadTaskRetention", self.dead_task_retention),
+        ] {
+            let most = TASK_RETENTION_MAX.as_secs();
+            if !(1..=most).contains(&seconds) {
+                let reason = format!("{seconds} is not in the range 1 to {most} seconds");
+                return Some((key.to_owned(), reason));
+            }
+        }
+        if let Some((key, reason)) = self.limits.first_fault() {
+            return Some((format!("limits.{key}"), reason));
+        }
+        let proxies = self.trusted_proxies.len();
+        if TRUSTED_PROXIES_MAX < proxies {
+            let reason = format!("has {proxies} entries; {TRUSTED_PROXIES_MAX} are allowed");
+            return Some(("trustedProxies".to_owned(), reason));
+        }
+        match self.workers_count {
+            WorkersCount::Fixed(count) if !(1..=WORKERS_MAX).contains(&count) => {
+                let reason = format!("{count} is not `auto` or in the range 1 to {WORKERS_MAX}");
+                Some(("workersCount".to_owned(), reason))
+            }
+            WorkersCount::Fixed(_) | WorkersCount::Auto => None,
+        }
+    }
+}
+
+impl Serialize for WorkersCount {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Auto => serializer.serialize_str("auto"),
+            Self::Fixed(count) => serializer.serialize_u16(*count),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for WorkersCount {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged, expecting = "`auto` or a number from 1 to 64")]
+        enum Either {
+            Word(String),
+            Number(u16),
+        }
+        match Either::deserialize(deserializer)? {
+            Either::Number(count) => Ok(Self::Fixed(count)),
+            Either::Word(word) if word == "auto" => Ok(Self::Auto),
+            Either::Word(word) => Err(serde::de::Error::custom(format!(
+                "`{}` is not `auto` or a number from 1 to 64",
+                word.escape_debug()
+            ))),
+        }
+    }
+}
