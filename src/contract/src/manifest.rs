@@ -68,6 +68,8 @@ pub struct Container {
     pub retry: Option<Retry>,
     /// Bytes of all files of one upload together.
     pub upload_max_bytes: u64,
+    /// Whether it has a directory that redeployments leave as it is.
+    pub data: bool,
 }
 
 /// A command: what it starts, and where it differs from the agent.
@@ -245,6 +247,8 @@ mod tests {
             (r#"{"name":"a","container":"x","static":"."}"#, "`static`: excludes `container`"),
             (r#"{"name":"a","static":"../x"}"#, "`static`: `../x` is not a relative directory"),
             (r#"{"name":"a","static":"x","timeout":3}"#, "`static`: goes with"),
+            (r#"{"name":"a","static":"x","data":true}"#, "`static`: goes with"),
+            (r#"{"name":"a","container":"x","data":"/var"}"#, "`data`: invalid type: string"),
             (
                 r#"{"name":"a","container":"x","commands":{"a/b":"c"}}"#,
                 "`a/b` is not a command name",
@@ -349,7 +353,7 @@ mod tests {
             "worker":{"command":"node w.js","processes":3},"env":{"A":"$HOME %h \\ \" '"},
             "health":{"liveness":"true","readiness":"test -e /x"},
             "resources":{"memory":"256M","cpu":"50%","pids":64},"timeout":9,"concurrency":2,
-            "retry":{"attempts":3,"backoff":0.25},"uploads":{"max":"2G"}}"#;
+            "retry":{"attempts":3,"backoff":0.25},"uploads":{"max":"2G"},"data":true}"#;
         let manifest = Manifest::parse(text.as_bytes()).unwrap();
         assert_eq!(Manifest::parse(manifest.to_json().as_bytes()).unwrap(), manifest);
         let Service::Container(container) = &manifest.service else { panic!("a container") };
@@ -360,7 +364,7 @@ mod tests {
             ))
         );
         assert_eq!(container.resources.memory_bytes, Some(256 << 20));
-        assert_eq!(container.upload_max_bytes, 2 << 30);
+        assert_eq!((container.upload_max_bytes, container.data), (2 << 30, true));
         let [plain, ruled] = ["d", "e"].map(|name| &container.commands[&name.parse().unwrap()]);
         let second = Duration::from_secs(1);
         let of_agent =
@@ -382,5 +386,15 @@ mod tests {
             (container.run, container.timeout, container.concurrency),
             (None, TASK_TIMEOUT_DEFAULT, CONCURRENCY_DEFAULT)
         );
+    }
+
+    #[test]
+    fn an_agent_core_of_an_earlier_version_can_read_a_manifest_that_asks_for_no_data() {
+        for text in
+            [r#"{"name":"a","container":"x"}"#, r#"{"name":"a","container":"x","data":false}"#]
+        {
+            let written = Manifest::parse(text.as_bytes()).unwrap().to_json();
+            assert!(!written.contains("\"data\""), "{written}");
+        }
     }
 }

@@ -21,6 +21,8 @@ pub const PODMAN_SOCKET: &str = "/run/podman/podman.sock";
 pub const CONTAINER_CODE: &str = "/agent";
 /// The task queue, inside the container.
 pub const CONTAINER_TASKS: &str = "/agent/.tasks";
+/// What redeployments leave as it is, inside the container of an agent that asks for it.
+pub const CONTAINER_DATA: &str = "/agent/data";
 /// The queue of calls that are waited for, inside the container; in memory.
 pub const CONTAINER_SYNC: &str = "/run/ploinky/sync";
 /// The manifest as the supervisor accepted it, inside the container.
@@ -175,6 +177,11 @@ impl AgentDir {
     /// What the container sees as `/agent`; for a static agent the files that are served.
     pub fn code(&self) -> PathBuf {
         self.0.join("code")
+    }
+
+    /// What redeployments leave as it is; the container sees it as `/agent/data`.
+    pub fn data(&self) -> PathBuf {
+        self.0.join("data")
     }
 
     /// The task queue.

@@ -30,7 +30,7 @@ pub trait Supervisor1 {
         archive: Fd<'_>,
     ) -> Result<AgentStatus, ControlError>;
 
-    /// Stops and removes a deployment with its code and its queue.
+    /// Stops and removes a deployment with its code, queue and data.
     async fn undeploy(&self, domain: &str, path: &str) -> Result<(), ControlError>;
 
     /// Lets a stopped agent run again, now and after the next boot.

@@ -41,7 +41,7 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Deploy a directory or an installed agent at a path
     Deploy(deploy::Arguments),
-    /// Remove a deployment with its code and its queue
+    /// Remove a deployment with its code, queue and data
     Undeploy(undeploy::Arguments),
     /// Look at deployed agents, start and stop them
     #[command(

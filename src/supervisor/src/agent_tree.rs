@@ -1,5 +1,7 @@
 //! The directory of one deployed agent: made, replaced in one step, rolled back, removed.
 //!
+//! The queue and `data`, which the agent may ask for, stay as they are until the agent is removed.
+//!
 //! A redeployment exchanges `code` with `code.new` and keeps a record of it in `redeploy.json` until the
 //! configuration names the new release. That write is the one that decides: whoever finds the record later, at
 //! the end of the deployment or after a crash, asks [`AgentTree::settle`], which finishes or undoes it.
@@ -29,9 +31,10 @@ use crate::{directory, state_file};
 const CODE: &str = "code";
 const STAGING: &str = "code.new";
 const TASKS: &str = ".tasks";
+const DATA: &str = "data";
 const RECORD: &str = "redeploy.json";
 /// Names by which the directory of an agent is known.
-const OURS: [&str; 5] = ["manifest.json", CODE, STAGING, TASKS, RECORD];
+const OURS: [&str; 6] = ["manifest.json", CODE, STAGING, TASKS, DATA, RECORD];
 /// Bytes of the record: a manifest as a JSON string, where a character may need six.
 const RECORD_MAX_BYTES: usize = 6 * MANIFEST_MAX_BYTES + 4096;
 /// Directories of the queue and their modes (sticky where the agent may write).
@@ -81,6 +84,11 @@ pub(crate) enum AgentTreeError {
     /// The directory of files to serve is not there.
     #[error("manifest.json: `static`: there is no directory `{directory}`")]
     NoStaticDirectory { directory: String },
+    /// The code has something where the data is mounted.
+    #[error(
+        "manifest.json: `data`: the code has a `{DATA}` of its own, which would be hidden; rename it"
+    )]
+    DataInCode,
     /// The host did not let it be made.
     #[error("cannot make {}", .path.display())]
     Make { path: PathBuf, source: io::Error },
@@ -155,7 +163,8 @@ impl AgentTree {
     /// The manifest of the staged code; that of plain files called `name` if it has none.
     ///
     /// # Errors
-    /// When the manifest is refused, or missing without a name, or its `static` is not there.
+    /// When the manifest is refused, or missing without a name, or its `static` is not there, or something is
+    /// where its data would be.
     pub(crate) fn staged_manifest(
         &self,
         name: Option<&AgentName>,
@@ -173,6 +182,9 @@ impl AgentTree {
         {
             return Err(AgentTreeError::NoStaticDirectory { directory: directory.clone() });
         }
+        if has_data(&manifest) && staging.join(DATA).symlink_metadata().is_ok() {
+            return Err(AgentTreeError::DataInCode);
+        }
         Ok(manifest)
     }
 
@@ -187,15 +199,15 @@ impl AgentTree {
         tree::seal(staging.as_fd(), self.accounts, owner).map_err(AgentTreeError::Tree)
     }
 
-    /// Makes the directories of the queue that are missing, and gives those that are there their owners and
-    /// modes: a deployment of an earlier version has fewer.
+    /// Makes what `manifest` needs beside the code and is missing, and gives what is there its owners and
+    /// modes: a deployment of an earlier version has fewer directories.
     ///
     /// # Errors
     /// When the host does not let it.
-    pub(crate) fn repair_queue(&self, uid_first: u32) -> Result<(), AgentTreeError> {
+    pub(crate) fn repair(&self, manifest: &Manifest, uid_first: u32) -> Result<(), AgentTreeError> {
         let agent =
             directory::open(self.dir.root()).map_err(|source| self.make_error("", source))?;
-        self.make_queue(&agent, uid_first)
+        self.make_beside_code(&agent, manifest, uid_first)
     }
 
     /// Puts the staged code and `manifest` in place of what is there. `from` is the release in force.
@@ -211,7 +223,7 @@ impl AgentTree {
     ) -> Result<(), AgentTreeError> {
         let agent = self.make_agent_directory()?;
         if let Some(uid_first) = uid_first {
-            self.make_queue(&agent, uid_first)?;
+            self.make_beside_code(&agent, manifest, uid_first)?;
         }
         let replace = |source: io::Error| AgentTreeError::Replace {
             path: self.dir.root().to_owned(),
@@ -341,6 +353,21 @@ impl AgentTree {
         directory::open(root).map_err(|source| self.make_error("", source))
     }
 
+    fn make_beside_code(
+        &self,
+        agent: &OwnedFd,
+        manifest: &Manifest,
+        uid_first: u32,
+    ) -> Result<(), AgentTreeError> {
+        self.make_queue(agent, uid_first)?;
+        if has_data(manifest) {
+            // Whoever does not ask for it any more may ask again: only removal of the agent takes it away.
+            let owner = Owner { uid: uid_first, gid: uid_first };
+            self.make_directory(agent, DATA, 0o700, owner)?;
+        }
+        Ok(())
+    }
+
     fn make_queue(&self, agent: &OwnedFd, uid_first: u32) -> Result<(), AgentTreeError> {
         let owner = self.accounts.workers_and_agent(uid_first);
         let tasks = self.make_directory(agent, TASKS, 0o2750, owner)?;
@@ -372,6 +399,11 @@ impl AgentTree {
     fn remove_error(&self, name: &str, source: io::Error) -> AgentTreeError {
         AgentTreeError::Remove { path: self.dir.root().join(name), source }
     }
+}
+
+/// Whether the agent has a directory that redeployments leave as it is.
+fn has_data(manifest: &Manifest) -> bool {
+    matches!(&manifest.service, Service::Container(container) if container.data)
 }
 
 /// Whether `inner` is a directory below `top` that is reached without links.

@@ -6,8 +6,8 @@
 
 use ploinky_contract::limits::{AGENT_WATCHDOG, START_TIMEOUT, STOP_TIMEOUT, UID_RANGE_SIZE};
 use ploinky_contract::paths::{
-    AGENT_CORE, AgentDir, CONTAINER_AGENT_CORE, CONTAINER_CODE, CONTAINER_MANIFEST, CONTAINER_SYNC,
-    CONTAINER_TASKS, RUNTIME, RuntimeDir,
+    AGENT_CORE, AgentDir, CONTAINER_AGENT_CORE, CONTAINER_CODE, CONTAINER_DATA, CONTAINER_MANIFEST,
+    CONTAINER_SYNC, CONTAINER_TASKS, RUNTIME, RuntimeDir,
 };
 use ploinky_contract::{AgentId, Container, Deployment, Resources};
 
@@ -156,6 +156,9 @@ impl AgentUnit<'_> {
         let dir = self.dir;
         unit.set("Volume", &volume(&dir.code(), CONTAINER_CODE, "nosuid,nodev")?)?;
         unit.set("Volume", &volume(&dir.tasks(), CONTAINER_TASKS, "nosuid,nodev,noexec")?)?;
+        if self.container.data {
+            unit.set("Volume", &volume(&dir.data(), CONTAINER_DATA, "nosuid,nodev,noexec")?)?;
+        }
         if self.has_lane() {
             let lane = RuntimeDir::new(RUNTIME).lane_of(self.id);
             unit.set("Volume", &volume(&lane, CONTAINER_SYNC, "nosuid,nodev,noexec")?)?;

@@ -241,6 +241,8 @@ const MAKE_LANE: &str =
     "+/usr/lib/ploinky/ploinky-supervisor make-lane ip6___1-a_b-c--d 1073807360";
 const LANE: &str = "/run/ploinky/lane/ip6___1-a_b-c--d:/run/ploinky/sync:nosuid,nodev,noexec";
 
+const DATA: &str = "/var/lib/ploinky/agents/ip6_/a_b-c--d/data:/agent/data:nosuid,nodev,noexec";
+
 const DEFAULT: &str = "/usr/bin/podman run --name ploinky-ip6___1-a_b-c--d --cidfile=%t/%N.cid --replace --rm \
     --log-driver journald --cgroups=split --pull never --pids-limit 256 --entrypoint [\"/agentCore/agent-core\"] \
     --workdir /agent --stop-timeout 10 --tmpfs /root:size=256m,mode=0700 --ulimit nofile=4096:8192 \
@@ -280,6 +282,17 @@ fn the_default_unit_gives_exactly_these_arguments() {
     }
     assert!(service.contains("\n[Install]\nWantedBy=ploinky.target\n"), "{service}");
     assert!(!service.contains("network-online"), "{service}");
+}
+
+#[test]
+fn a_data_directory_is_mounted_where_the_manifest_asks_for_it_and_nothing_else_changes() {
+    let generator = generator();
+    let text = unit(&serde_json::json!({"name": "x", "container": "localhost/x:1", "data": true}));
+    let mut expected = Argv::plain();
+    expected.options.get_mut("-v").unwrap().insert(2, DATA.to_owned());
+    assert_eq!(Argv::generated(&generator, &text), expected);
+    let text = unit(&serde_json::json!({"name": "x", "container": "localhost/x:1", "data": false}));
+    assert_eq!(Argv::generated(&generator, &text), Argv::plain());
 }
 
 #[test]

@@ -37,6 +37,9 @@ pub(super) struct Raw {
     concurrency: Option<u16>,
     retry: Option<RawRetry>,
     uploads: Option<RawUploads>,
+    // Left out if it says nothing: an agent-core from before an upgrade refuses keys that it does not know.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    data: Option<bool>,
 }
 
 #[derive(Deserialize, Serialize)]
@@ -94,6 +97,7 @@ impl Container {
             concurrency,
             retry,
             upload_max_bytes,
+            data,
         } = self;
         Raw {
             container: Some(image.clone()),
@@ -120,6 +124,7 @@ impl Container {
             concurrency: Some(*concurrency),
             retry: retry.as_ref().map(RawRetry::from),
             uploads: Some(RawUploads { max: upload_max_bytes.to_string() }),
+            data: data.then_some(true),
             ..raw
         }
     }
@@ -142,6 +147,7 @@ impl Raw {
             concurrency: None,
             retry: None,
             uploads: None,
+            data: None,
         }
     }
 
@@ -161,6 +167,7 @@ impl Raw {
             concurrency,
             retry,
             uploads,
+            data,
         } = self;
         if MANIFEST_TEXT_MAX_BYTES < about.len() {
             return Err(value(
@@ -189,7 +196,8 @@ impl Raw {
                     && timeout.is_none()
                     && concurrency.is_none()
                     && retry.is_none()
-                    && uploads.is_none();
+                    && uploads.is_none()
+                    && data.is_none();
                 if !plain {
                     return Err(value("static", "goes with `name` and `about` only".to_owned()));
                 }
@@ -229,6 +237,7 @@ impl Raw {
                     retry: retry.map(|retry| retry.check("retry")).transpose()?,
                     upload_max_bytes: uploads
                         .map_or(Ok(UPLOAD_DEFAULT_BYTES), RawUploads::check)?,
+                    data: data.unwrap_or(false),
                 }))
             }
         };

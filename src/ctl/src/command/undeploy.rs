@@ -12,7 +12,7 @@ use crate::place::{AgentArgument, Place, resolve};
 
 #[derive(Args, Debug)]
 #[command(after_long_help = "\
-The agent is stopped; its code and its queue are removed. The image stays.
+The agent is stopped; its code, its queue and its data are removed. The image stays.
 
 Example:
   sudo ploinkyctl undeploy localhost /echo")]

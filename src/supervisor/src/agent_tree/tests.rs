@@ -24,8 +24,12 @@ fn place() -> Place {
 }
 
 fn source(text: &str) -> (tempfile::TempDir, Source) {
+    source_with(text, "")
+}
+
+fn source_with(text: &str, more: &str) -> (tempfile::TempDir, Source) {
     let dir = tempfile::tempdir().unwrap();
-    let manifest = format!(r#"{{"name":"a","container":"localhost/{text}:1"}}"#);
+    let manifest = format!(r#"{{"name":"a","container":"localhost/{text}:1"{more}}}"#);
     state_file::write(&dir.path().join("manifest.json"), manifest.as_bytes(), 0o600).unwrap();
     state_file::write(&dir.path().join("run"), text.as_bytes(), 0o700).unwrap();
     let path = dir.path().to_owned();
@@ -35,7 +39,11 @@ fn source(text: &str) -> (tempfile::TempDir, Source) {
 impl Place {
     /// Everything up to the point where a crash could leave a replacement undecided.
     fn put(&self, text: &str, from: Option<&str>) -> String {
-        let (_dir, source) = source(text);
+        self.put_with(text, "", from)
+    }
+
+    fn put_with(&self, text: &str, more: &str, from: Option<&str>) -> String {
+        let (_dir, source) = source_with(text, more);
         self.tree.stage(source).unwrap();
         let manifest = self.tree.staged_manifest(None).unwrap();
         let release = self.tree.seal(Some(B)).unwrap();
@@ -92,6 +100,68 @@ fn a_new_agent_gets_the_owners_and_modes_of_the_queue() {
         }
     }
     assert_eq!(place.names(), [".tasks", "code", "manifest.json"]);
+}
+
+const WITH_DATA: &str = r#","data":true"#;
+
+#[test]
+fn data_is_closed_to_everybody_but_its_agent_and_outlives_every_replacement() {
+    let place = place();
+    let one = place.put_with("one", WITH_DATA, None);
+    place.tree.settle(Some(&one)).unwrap();
+    let data = place.tree.dir.data();
+    let found = data.metadata().unwrap();
+    assert_eq!(found.permissions().mode() & 0o7777, 0o700);
+    if rustix::process::geteuid().is_root() {
+        assert_eq!((found.uid(), found.gid()), (B, B));
+    }
+    let kept = data.join("kept");
+    state_file::write(&kept, b"kept", 0o600).unwrap();
+    for (text, more, commits) in
+        [("two", WITH_DATA, true), ("three", WITH_DATA, false), ("four", "", true)]
+    {
+        let release = place.put_with(text, more, Some(&one));
+        place.tree.settle(Some(if commits { &release } else { "another" })).unwrap();
+        assert_eq!(std::fs::read(&kept).unwrap(), b"kept", "{text}");
+    }
+    place.tree.remove().unwrap();
+    assert!(!data.exists());
+}
+
+#[test]
+fn data_that_is_missing_or_open_is_put_right() {
+    let place = place();
+    let one = place.put_with("one", WITH_DATA, None);
+    place.tree.settle(Some(&one)).unwrap();
+    let manifest = place.tree.manifest().unwrap().unwrap();
+    let data = place.tree.dir.data();
+    let mode = || data.metadata().unwrap().permissions().mode() & 0o7777;
+    std::fs::set_permissions(&data, std::fs::Permissions::from_mode(0o777)).unwrap();
+    place.tree.repair(&manifest, B).unwrap();
+    assert_eq!(mode(), 0o700);
+    std::fs::remove_dir(&data).unwrap();
+    place.tree.repair(&manifest, B).unwrap();
+    assert_eq!(mode(), 0o700);
+}
+
+#[test]
+fn code_that_has_something_where_its_data_would_be_is_refused() {
+    let place = place();
+    for make in [
+        |at: &Path| std::fs::create_dir(at),
+        |at: &Path| File::create(at).map(drop),
+        |at: &Path| std::os::unix::fs::symlink("run", at),
+    ] {
+        let (dir, source) = source_with("one", WITH_DATA);
+        make(&dir.path().join(DATA)).unwrap();
+        place.tree.stage(source).unwrap();
+        let refused = place.tree.staged_manifest(None).unwrap_err();
+        assert!(matches!(refused, AgentTreeError::DataInCode), "{refused}");
+        let (dir, source) = source_with("one", "");
+        make(&dir.path().join(DATA)).unwrap();
+        place.tree.stage(source).unwrap();
+        place.tree.staged_manifest(None).unwrap();
+    }
 }
 
 #[test]

@@ -148,7 +148,7 @@ impl Lifecycle {
         check_place(&place, &manifest)?;
         let wanted = self.wanted(config, deployment, &manifest, uid_first, false)?;
         if let Some(uid_first) = uid_first {
-            blocking(move || tree.repair_queue(uid_first)).await?;
+            blocking(move || tree.repair(&manifest, uid_first)).await?;
         }
         Ok(Ensured { wanted, release })
     }
