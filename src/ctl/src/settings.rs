@@ -32,6 +32,7 @@ pub(crate) struct Effective {
     dead_task_retention: Setting,
     callback_origins: Setting,
     trusted_proxies: Setting,
+    external_tls: Setting,
     limits: EffectiveLimits,
 }
 
@@ -55,6 +56,7 @@ impl Effective {
             dead_task_retention,
             callback_origins,
             trusted_proxies,
+            external_tls,
             limits: ClientLimits { connections_per_address, requests_per_second, burst },
         } = &config.settings;
         let written: Value = serde_json::from_slice(text).unwrap_or_default();
@@ -78,6 +80,7 @@ impl Effective {
             dead_task_retention: setting("deadTaskRetention", Value::from(*dead_task_retention)),
             callback_origins: setting("callbackOrigins", Value::from(origins)),
             trusted_proxies: setting("trustedProxies", Value::from(proxies)),
+            external_tls: setting("externalTls", Value::from(*external_tls)),
             limits: EffectiveLimits {
                 connections_per_address: limit("connectionsPerAddress", *connections_per_address),
                 requests_per_second: limit("requestsPerSecond", *requests_per_second),
@@ -87,7 +90,7 @@ impl Effective {
     }
 
     /// Key, value and origin of each.
-    pub(crate) fn rows(&self) -> [(&'static str, String, Origin); 10] {
+    pub(crate) fn rows(&self) -> [(&'static str, String, Origin); 11] {
         let Self {
             port,
             workers_count,
@@ -96,6 +99,7 @@ impl Effective {
             dead_task_retention,
             callback_origins,
             trusted_proxies,
+            external_tls,
             limits: EffectiveLimits { connections_per_address, requests_per_second, burst },
         } = self;
         [
@@ -106,6 +110,7 @@ impl Effective {
             ("settings.deadTaskRetention", dead_task_retention),
             ("settings.callbackOrigins", callback_origins),
             ("settings.trustedProxies", trusted_proxies),
+            ("settings.externalTls", external_tls),
             ("settings.limits.connectionsPerAddress", connections_per_address),
             ("settings.limits.requestsPerSecond", requests_per_second),
             ("settings.limits.burst", burst),
