@@ -148,6 +148,7 @@ mod tests {
                 ("settings.deadTaskRetention", "604800".to_owned(), Origin::Default),
                 ("settings.callbackOrigins", "none".to_owned(), Origin::Default),
                 ("settings.trustedProxies", "none".to_owned(), Origin::Default),
+                ("settings.externalTls", "false".to_owned(), Origin::Default),
                 ("settings.limits.connectionsPerAddress", "100".to_owned(), Origin::Default),
                 ("settings.limits.requestsPerSecond", "500".to_owned(), Origin::Default),
                 ("settings.limits.burst", "1000".to_owned(), Origin::File),
