@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 pub use self::settings::{Settings, WorkersCount};
 use crate::json::{self, Located};
 use crate::limits::{CONFIG_MAX_BYTES, DEPLOYMENTS_MAX};
-use crate::{AgentId, AgentName, AuthRules, DeployPath, Domain};
+use crate::{AgentId, AgentName, DeployPath, Domain};
 
 /// What should run, and where it answers.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -36,9 +36,6 @@ pub struct DomainEntry {
     /// `false`: no deployment of this domain answers.
     #[serde(default = "yes")]
     pub enabled: bool,
-    /// What its agent at `/auth` may do.
-    #[serde(default, skip_serializing_if = "AuthRules::is_default")]
-    pub auth: AuthRules,
 }
 
 /// A repository of agents.
@@ -93,7 +90,7 @@ pub struct ConfigError {
 impl Default for Config {
     fn default() -> Self {
         Self {
-            domains: vec![DomainEntry::new(Domain::localhost())],
+            domains: vec![DomainEntry { name: Domain::localhost(), enabled: true }],
             repositories: Vec::new(),
             deployments: Vec::new(),
             settings: Settings::default(),
@@ -142,10 +139,6 @@ impl Config {
                     format!("`{}` is there twice", domain.name),
                 ));
             }
-            domain
-                .auth
-                .check()
-                .map_err(|(key, reason)| at(format!("domains[{index}].auth.{key}"), reason))?;
         }
         let mut repository_names = BTreeSet::new();
         for (index, repository) in repositories.iter().enumerate() {
@@ -193,18 +186,6 @@ impl Config {
     /// The deployment at exactly this place.
     pub fn deployment(&self, domain: &Domain, path: &DeployPath) -> Option<&Deployment> {
         self.deployments.iter().find(|d| d.domain == *domain && d.path == *path)
-    }
-
-    /// Whether users of `domain` can log in: an agent is deployed at `/auth`, whether it runs or not.
-    pub fn has_auth(&self, domain: &Domain) -> bool {
-        self.deployment(domain, &DeployPath::auth()).is_some_and(|auth| auth.enabled)
-    }
-}
-
-impl DomainEntry {
-    /// A domain that answers, and of which nothing more is said.
-    pub fn new(name: Domain) -> Self {
-        Self { name, enabled: true, auth: AuthRules::default() }
     }
 }
 
@@ -255,25 +236,6 @@ mod tests {
                 "`domains[0].name`: `../x` is not a domain",
             ),
             (
-                r#"{"domains":[{"name":"a","auth":{"admin":true}}],"deployments":[]}"#.to_owned(),
-                "`domains[0].auth.admin`: unknown field `admin`",
-            ),
-            (
-                r#"{"domains":[{"name":"a","auth":{"grants":["x*"]}}],"deployments":[]}"#
-                    .to_owned(),
-                "`domains[0].auth.grants[0]`: `x*` is not a pattern",
-            ),
-            (
-                r#"{"domains":[{"name":"a","auth":{"sessionIdle":59}}],"deployments":[]}"#
-                    .to_owned(),
-                "`domains[0].auth.sessionIdle`: 59 is not in the range 60 to 2592000 seconds",
-            ),
-            (
-                r#"{"domains":[{"name":"a","auth":{"sessionMax":900}}],"deployments":[]}"#
-                    .to_owned(),
-                "`domains[0].auth.sessionIdle`: 1800 is longer than `sessionMax`, 900",
-            ),
-            (
                 with(&format!("{deployment},{deployment}")),
                 "`deployments[1].path`: `localhost/a` is there twice",
             ),
@@ -304,6 +266,15 @@ mod tests {
             (
                 r#"{"domains":[],"deployments":[],"settings":{"taskRetention":0}}"#.to_owned(),
                 "`settings.taskRetention`: 0 is not in the range 1 to 2592000 seconds",
+            ),
+            (
+                r#"{"domains":[],"deployments":[],"settings":{"adminSessionIdle":1801}}"#
+                    .to_owned(),
+                "`settings.adminSessionIdle`: 1801 is not in the range 60 to 1800 seconds",
+            ),
+            (
+                r#"{"domains":[],"deployments":[],"settings":{"adminSessionMax":0}}"#.to_owned(),
+                "`settings.adminSessionMax`: 0 is not in the range 60 to 86400 seconds",
             ),
             (
                 r#"{"domains":[],"deployments":[],"settings":{"callbackOrigins":["x"]}}"#
@@ -343,11 +314,10 @@ mod tests {
 
     #[test]
     fn a_configuration_survives_being_written_and_read() {
-        let text = r#"{"domains":[{"name":"localhost"},{"name":"x.org","enabled":false,
-            "auth":{"grants":["a.*"],"grantsAdmin":true,"sessionIdle":60,"sessionMax":61}}],
+        let text = r#"{"domains":[{"name":"localhost"},{"name":"x.org","enabled":false}],
             "deployments":[{"domain":"localhost","path":"/a","agent":"a","repository":"local","release":"1f","stopped":true}],
             "settings":{"port":80,"workersCount":3,"trustedProxies":["10.0.0.0/8","::1"],
-                "limits":{"requestsPerSecond":0},"externalTls":true}}"#;
+                "limits":{"requestsPerSecond":0}}}"#;
         let config = Config::parse(text.as_bytes()).unwrap();
         assert_eq!(Config::parse(config.to_json().as_bytes()).unwrap(), config);
         assert_eq!(config.settings.workers_count, WorkersCount::Fixed(3));

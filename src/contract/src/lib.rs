@@ -5,7 +5,6 @@
 
 mod agent_id;
 mod agent_name;
-mod auth_rules;
 mod callback_origin;
 mod chain;
 mod client_limits;
@@ -32,7 +31,6 @@ mod user_id;
 
 pub use agent_id::{AgentId, InvalidAgentId};
 pub use agent_name::{AgentName, InvalidAgentName};
-pub use auth_rules::AuthRules;
 pub use callback_origin::{CallbackOrigin, InvalidCallbackOrigin};
 pub use chain::chain;
 pub use client_limits::ClientLimits;

@@ -296,24 +296,55 @@ pub const GRANT_MAX_BYTES: usize = 64 * 1024;
 pub const TOKEN_NAME_MAX_CHARS: usize = 64;
 /// Time without a request after which a session ends, if the admin set nothing.
 pub const SESSION_IDLE_DEFAULT: Duration = Duration::from_secs(30 * 60);
-/// Shortest time without a request, and shortest life, that can be set.
-pub const SESSION_IDLE_MIN: Duration = Duration::from_secs(60);
 /// Life of a session however it is used, if the admin set nothing.
 pub const SESSION_MAX_DEFAULT: Duration = Duration::from_secs(24 * 60 * 60);
 /// Longest life of a session that can be set.
 pub const SESSION_MAX_MAX: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 /// Uses of a session or token within this time of the last one that was written down are not written.
 pub const LAST_USE_GRAIN: Duration = Duration::from_secs(60);
-/// Grants that one worker holds in memory, and as many that were used before them.
-pub const GRANTS_IN_MEMORY: usize = 5_000;
-/// Bytes of the files of these grants; parsed they take about three times as much.
-pub const GRANTS_IN_MEMORY_BYTES: usize = 4 << 20;
-/// How old the last look at the file of a grant may be when it is used. The kernel tells of changes at once; this
-/// is for what it does not tell.
-pub const GRANT_LOOK: Duration = Duration::from_millis(500);
-/// Sessions of users on one host; beyond it nobody logs in before one ends.
-pub const SESSIONS_MAX: usize = 10_000;
-/// Sessions of one user of one domain; the next one ends the one that was not used for longest.
-pub const SESSIONS_PER_USER: usize = 50;
-/// Time between two looks for sessions that are over.
-pub const SESSIONS_SWEEP: Duration = Duration::from_secs(60);
+
+/// Accounts of admins on one host: people, and few of them.
+pub const ADMINS_MAX: usize = 64;
+/// Bytes of the file of accounts: a kilobyte for each.
+pub const ADMIN_FILE_MAX_BYTES: usize = 64 * 1024;
+/// Characters of the name of an admin: it stands in cookies' files, tables and the journal.
+pub const ADMIN_NAME_MAX_CHARS: usize = 64;
+/// Passwords that wait to be looked at; beyond it a login is put off.
+pub const PASSWORDS_WAITING: usize = 8;
+/// Rests of the thread that looks at passwords, in times of the work before: three leave a quarter of one core
+/// to whoever floods the login, and the rest to tasks.
+pub const PASSWORD_REST: u32 = 3;
+/// What a client is told to wait if too many passwords wait.
+pub const PASSWORD_RETRY: Duration = Duration::from_secs(5);
+/// Wrong passwords of admins from one address in a row before nothing from there is right for a time; more than
+/// of an account, as several people may sit behind one address.
+pub const ADDRESS_FREE_FAILURES: u32 = 20;
+/// First time that an address is closed; each further failure doubles it.
+pub const LOCK_FIRST: Duration = Duration::from_secs(1);
+/// Longest time that an address is closed.
+pub const LOCK_MAX: Duration = Duration::from_secs(15 * 60);
+/// Addresses with failures that are remembered; the one that was quiet longest is forgotten.
+pub const LOCKED_ADDRESSES_MAX: usize = 4096;
+/// Time without a failure after which an address is forgotten.
+pub const ADDRESS_FORGET: Duration = Duration::from_secs(3600);
+/// Time without a request after which the session of an admin ends, if nothing is set; also the longest that
+/// can be set.
+pub const ADMIN_SESSION_IDLE_MAX: Duration = Duration::from_secs(30 * 60);
+/// Shortest that can be set.
+pub const ADMIN_SESSION_IDLE_MIN: Duration = Duration::from_secs(60);
+/// Life of an admin's session however it is used, if nothing is set; also the longest that can be set.
+pub const ADMIN_SESSION_MAX: Duration = Duration::from_secs(24 * 3600);
+/// Sessions of one admin; the oldest ends when one more begins.
+pub const SESSIONS_PER_ADMIN: usize = 16;
+/// Tokens of programs on one host.
+pub const TOKENS_MAX: usize = 1024;
+/// Paths that one token may be limited to.
+pub const TOKEN_PATHS_MAX: usize = 64;
+/// How long ago an admin may have given the password for what is dangerous: accounts, passwords, tokens.
+pub const FRESH_PASSWORD: Duration = Duration::from_secs(5 * 60);
+/// Connections of the instances to the supervisor: one each, and one that is being replaced.
+pub const SUPERVISOR_CONNECTIONS_MAX: usize = 2 * WORKERS_MAX as usize;
+/// Calls of one instance that the supervisor answers at once.
+pub const SUPERVISOR_CALLS_MAX: usize = 16;
+/// Time that one call to the supervisor has.
+pub const SUPERVISOR_CALL_LIMIT: Duration = Duration::from_secs(30);

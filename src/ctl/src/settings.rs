@@ -30,9 +30,10 @@ pub(crate) struct Effective {
     metrics_retention: Setting,
     task_retention: Setting,
     dead_task_retention: Setting,
+    admin_session_idle: Setting,
+    admin_session_max: Setting,
     callback_origins: Setting,
     trusted_proxies: Setting,
-    external_tls: Setting,
     limits: EffectiveLimits,
 }
 
@@ -54,9 +55,10 @@ impl Effective {
             metrics_retention,
             task_retention,
             dead_task_retention,
+            admin_session_idle,
+            admin_session_max,
             callback_origins,
             trusted_proxies,
-            external_tls,
             limits: ClientLimits { connections_per_address, requests_per_second, burst },
         } = &config.settings;
         let written: Value = serde_json::from_slice(text).unwrap_or_default();
@@ -78,9 +80,10 @@ impl Effective {
             metrics_retention: setting("metricsRetention", Value::from(*metrics_retention)),
             task_retention: setting("taskRetention", Value::from(*task_retention)),
             dead_task_retention: setting("deadTaskRetention", Value::from(*dead_task_retention)),
+            admin_session_idle: setting("adminSessionIdle", Value::from(*admin_session_idle)),
+            admin_session_max: setting("adminSessionMax", Value::from(*admin_session_max)),
             callback_origins: setting("callbackOrigins", Value::from(origins)),
             trusted_proxies: setting("trustedProxies", Value::from(proxies)),
-            external_tls: setting("externalTls", Value::from(*external_tls)),
             limits: EffectiveLimits {
                 connections_per_address: limit("connectionsPerAddress", *connections_per_address),
                 requests_per_second: limit("requestsPerSecond", *requests_per_second),
@@ -90,16 +93,17 @@ impl Effective {
     }
 
     /// Key, value and origin of each.
-    pub(crate) fn rows(&self) -> [(&'static str, String, Origin); 11] {
+    pub(crate) fn rows(&self) -> [(&'static str, String, Origin); 12] {
         let Self {
             port,
             workers_count,
             metrics_retention,
             task_retention,
             dead_task_retention,
+            admin_session_idle,
+            admin_session_max,
             callback_origins,
             trusted_proxies,
-            external_tls,
             limits: EffectiveLimits { connections_per_address, requests_per_second, burst },
         } = self;
         [
@@ -108,9 +112,10 @@ impl Effective {
             ("settings.metricsRetention", metrics_retention),
             ("settings.taskRetention", task_retention),
             ("settings.deadTaskRetention", dead_task_retention),
+            ("settings.adminSessionIdle", admin_session_idle),
+            ("settings.adminSessionMax", admin_session_max),
             ("settings.callbackOrigins", callback_origins),
             ("settings.trustedProxies", trusted_proxies),
-            ("settings.externalTls", external_tls),
             ("settings.limits.connectionsPerAddress", connections_per_address),
             ("settings.limits.requestsPerSecond", requests_per_second),
             ("settings.limits.burst", burst),
@@ -146,9 +151,10 @@ mod tests {
                 ("settings.metricsRetention", "7".to_owned(), Origin::Default),
                 ("settings.taskRetention", "60".to_owned(), Origin::File),
                 ("settings.deadTaskRetention", "604800".to_owned(), Origin::Default),
+                ("settings.adminSessionIdle", "1800".to_owned(), Origin::Default),
+                ("settings.adminSessionMax", "86400".to_owned(), Origin::Default),
                 ("settings.callbackOrigins", "none".to_owned(), Origin::Default),
                 ("settings.trustedProxies", "none".to_owned(), Origin::Default),
-                ("settings.externalTls", "false".to_owned(), Origin::Default),
                 ("settings.limits.connectionsPerAddress", "100".to_owned(), Origin::Default),
                 ("settings.limits.requestsPerSecond", "500".to_owned(), Origin::Default),
                 ("settings.limits.burst", "1000".to_owned(), Origin::File),

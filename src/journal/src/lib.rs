@@ -2,12 +2,16 @@
 //!
 //! What is logged, and how much of it, is each service's own matter.
 
+mod audit;
+
 use std::io;
 
 use tracing_journald::{Priority, PriorityMappings};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer as _};
+
+pub use self::audit::{Deed, audit};
 
 /// Begins to log as `identifier` (`SYSLOG_IDENTIFIER=`), to the journal if standard error leads there.
 /// `PLOINKY_LOG` filters; without it everything from `info` on is told. A second call changes nothing.

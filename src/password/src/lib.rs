@@ -5,10 +5,12 @@
 
 mod failures;
 mod hash;
+mod original;
 mod password;
 mod rules;
 
 pub use failures::{Failures, LOCKED_AT, Turn};
 pub use hash::{InvalidHash, PasswordHash, ROUNDS, SALT_BYTES};
+pub use original::OriginalHash;
 pub use password::{PASSWORD_MAX_BYTES, Password, PasswordTooLong};
 pub use rules::{PASSWORD_MIN_CHARS, WeakPassword, check_new};

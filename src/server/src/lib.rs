@@ -29,8 +29,6 @@ mod tasks;
 
 mod guardian;
 
-mod grants;
-
 mod routes;
 
 mod task_queue;

@@ -84,8 +84,7 @@ async fn respond(edge: &Edge, parts: &Parts, started: Instant) -> Result<Respons
     if !allowed.split(", ").any(|method| method == parts.method.as_str()) {
         return Err(Refusal::Method { method: parts.method.clone(), allowed });
     }
-    let wait = guardian::admit_to_tasks(&head, parts)?;
-    let caller = edge.identify(&edge.routes(), &head, parts)?;
+    let (caller, wait) = guardian::admit_to_tasks(&head, parts)?;
     let query = parts.uri.query();
     let asked = Asked { edge, head: &head, caller, wait, query, started };
     match (resource, &parts.method) {
@@ -139,7 +138,7 @@ impl Resource {
 impl Asked<'_> {
     /// The domain whose tasks may be seen; `None`: all.
     fn domain(&self) -> Option<&Domain> {
-        (!self.caller.is_root()).then(|| self.head.domain())
+        (!self.caller.is_admin).then(|| self.head.domain())
     }
 
     /// Agents whose tasks may be seen by way of this domain.
@@ -254,7 +253,7 @@ impl Asked<'_> {
 
     /// Asks for the end of a task, and gives where it stands then: it may have come to another end meanwhile.
     async fn ask_for_end(&self, agent: &Agent, id: TaskId) -> Result<TaskStatus, Refusal> {
-        let whom = if self.caller.is_admin() { "the admin" } else { "its owner" };
+        let whom = if self.caller.is_admin { "the admin" } else { "its owner" };
         let why = TaskError::new(ploinky_queue::code::CANCELLED, format!("{whom} ended the task"));
         agent.queue().cancel(id, why).await?;
         agent.queue().status(id).await?.ok_or(Refusal::TaskNotFound)
@@ -267,7 +266,6 @@ impl Asked<'_> {
         if !matches!(status.state, TaskState::Failed | TaskState::Cancelled | TaskState::Dead) {
             return Err(Refusal::NotRepeatable(status.state));
         }
-        guardian::permit_again(&self.caller, agent.gate(), &status.command)?;
         let new = random_id().map_err(Refusal::Internal)?;
         let Some(repeated) = agent.queue().repeat(id, new).await? else {
             return Err(Refusal::TaskNotFound);
@@ -278,9 +276,9 @@ impl Asked<'_> {
         Ok(reply::accepted(agent.place(), repeated, None))
     }
 
-    /// The secret of an agent's callbacks, for root only.
+    /// The secret of an agent's callbacks, for the admin only.
     fn callback_key(&self) -> Result<Response, Refusal> {
-        if !self.caller.is_root() {
+        if !self.caller.is_admin {
             return Err(Refusal::TaskNotFound);
         }
         let place = query::agent(self.query)?;

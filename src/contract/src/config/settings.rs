@@ -1,10 +1,12 @@
 //! `settings` of `config.json`: what holds for the whole host.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use crate::limits::{
-    DEAD_TASK_RETENTION_DEFAULT, TASK_RETENTION_DEFAULT, TASK_RETENTION_MAX, TRUSTED_PROXIES_MAX,
-    WORKERS_MAX,
+    ADMIN_SESSION_IDLE_MAX, ADMIN_SESSION_IDLE_MIN, ADMIN_SESSION_MAX, DEAD_TASK_RETENTION_DEFAULT,
+    TASK_RETENTION_DEFAULT, TASK_RETENTION_MAX, TRUSTED_PROXIES_MAX, WORKERS_MAX,
 };
 use crate::{CallbackOrigin, ClientLimits, Network};
 
@@ -22,6 +24,10 @@ pub struct Settings {
     pub task_retention: u64,
     /// Seconds that a task is kept that failed after its last retry.
     pub dead_task_retention: u64,
+    /// Seconds without a request after which the session of an admin ends.
+    pub admin_session_idle: u64,
+    /// Seconds after which it ends however it is used.
+    pub admin_session_max: u64,
     /// Where outcomes may be posted to: `https://host`, `http://host` or either with a port. Empty: a task that
     /// asks for a callback is refused.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -29,9 +35,6 @@ pub struct Settings {
     /// Proxies whose word on the address of a client is taken.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub trusted_proxies: Vec<Network>,
-    /// Whether a server in front ends TLS for all that comes by the port, so that cookies are for TLS alone.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    pub external_tls: bool,
     /// What one client may take of one instance.
     #[serde(skip_serializing_if = "ClientLimits::is_default")]
     pub limits: ClientLimits,
@@ -54,9 +57,10 @@ impl Default for Settings {
             metrics_retention: 7,
             task_retention: TASK_RETENTION_DEFAULT.as_secs(),
             dead_task_retention: DEAD_TASK_RETENTION_DEFAULT.as_secs(),
+            admin_session_idle: ADMIN_SESSION_IDLE_MAX.as_secs(),
+            admin_session_max: ADMIN_SESSION_MAX.as_secs(),
             callback_origins: Vec::new(),
             trusted_proxies: Vec::new(),
-            external_tls: false,
             limits: ClientLimits::default(),
         }
     }
@@ -68,13 +72,21 @@ impl Settings {
         if self.port == 0 {
             return Some(("port".to_owned(), "0 is not in the range 1 to 65535".to_owned()));
         }
-        for (key, seconds) in [
-            ("taskRetention", self.task_retention),
-            ("deadTaskRetention", self.dead_task_retention),
+        let second = Duration::from_secs(1);
+        for (key, seconds, least, most) in [
+            ("taskRetention", self.task_retention, second, TASK_RETENTION_MAX),
+            ("deadTaskRetention", self.dead_task_retention, second, TASK_RETENTION_MAX),
+            (
+                "adminSessionIdle",
+                self.admin_session_idle,
+                ADMIN_SESSION_IDLE_MIN,
+                ADMIN_SESSION_IDLE_MAX,
+            ),
+            ("adminSessionMax", self.admin_session_max, ADMIN_SESSION_IDLE_MIN, ADMIN_SESSION_MAX),
         ] {
-            let most = TASK_RETENTION_MAX.as_secs();
-            if !(1..=most).contains(&seconds) {
-                let reason = format!("{seconds} is not in the range 1 to {most} seconds");
+            let (least, most) = (least.as_secs(), most.as_secs());
+            if !(least..=most).contains(&seconds) {
+                let reason = format!("{seconds} is not in the range {least} to {most} seconds");
                 return Some((key.to_owned(), reason));
             }
         }
