@@ -49,6 +49,8 @@ check 'user ploinky cannot log in' no_login
 for line in '/var/lib/ploinky root:ploinky 751' '/var/lib/ploinky/agents root:root 711' \
   '/run/ploinky root:ploinky 750' '/run/ploinky/inst ploinky:ploinky 750' \
   '/run/ploinky/sync root:root 711' '/run/ploinky/lane root:root 711' '/var/lib/ploinky/callbacks ploinky:ploinky 750' \
+  '/var/lib/ploinky/activeUsers ploinky:ploinky 750' '/var/lib/ploinky/activeUsers/used ploinky:ploinky 750' \
+  '/var/lib/ploinky/adminSessions root:ploinky 750' '/var/lib/ploinky/tokens root:ploinky 750' \
   '/etc/containers/systemd/ploinky root:root 755' '/usr/lib/ploinky/agentcore root:root 755' \
   '/usr/lib/ploinky/agentcore/run.sh root:root 755'; do
   check "$line" owner_and_mode "${line%% *}" "${line#* }"

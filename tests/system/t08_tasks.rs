@@ -64,7 +64,7 @@ fn only_who_has_the_id_sees_a_task_and_nobody_lists_them() {
     }
     for (method, path) in [("GET", "/tasks"), ("DELETE", "/tasks?state=dead")] {
         let reply = request(method, path, "", b"").unwrap();
-        assert_eq!((reply.status, &reply.json()["code"]), (401, &json!("SESSION_NEEDED")));
+        assert_eq!((reply.status, &reply.json()["code"]), (401, &json!("UNAUTHENTICATED")));
     }
     // Root of this host is the admin; others do not even reach the socket.
     assert!(listed(&[]).iter().any(|task| task["id"] == id.as_str()));

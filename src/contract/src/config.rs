@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 pub use self::settings::{Settings, WorkersCount};
 use crate::json::{self, Located};
 use crate::limits::{CONFIG_MAX_BYTES, DEPLOYMENTS_MAX};
-use crate::{AgentId, AgentName, DeployPath, Domain};
+use crate::{AgentId, AgentName, AuthRules, DeployPath, Domain};
 
 /// What should run, and where it answers.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -36,6 +36,9 @@ pub struct DomainEntry {
     /// `false`: no deployment of this domain answers.
     #[serde(default = "yes")]
     pub enabled: bool,
+    /// What its agent at `/auth` may do.
+    #[serde(default, skip_serializing_if = "AuthRules::is_default")]
+    pub auth: AuthRules,
 }
 
 /// A repository of agents.
@@ -90,7 +93,7 @@ pub struct ConfigError {
 impl Default for Config {
     fn default() -> Self {
         Self {
-            domains: vec![DomainEntry { name: Domain::localhost(), enabled: true }],
+            domains: vec![DomainEntry::new(Domain::localhost())],
             repositories: Vec::new(),
             deployments: Vec::new(),
             settings: Settings::default(),
@@ -139,6 +142,10 @@ impl Config {
                     format!("`{}` is there twice", domain.name),
                 ));
             }
+            domain
+                .auth
+                .check()
+                .map_err(|(key, reason)| at(format!("domains[{index}].auth.{key}"), reason))?;
         }
         let mut repository_names = BTreeSet::new();
         for (index, repository) in repositories.iter().enumerate() {
@@ -187,6 +194,18 @@ impl Config {
     pub fn deployment(&self, domain: &Domain, path: &DeployPath) -> Option<&Deployment> {
         self.deployments.iter().find(|d| d.domain == *domain && d.path == *path)
     }
+
+    /// Whether users of `domain` can log in: an agent is deployed at `/auth`, whether it runs or not.
+    pub fn has_auth(&self, domain: &Domain) -> bool {
+        self.deployment(domain, &DeployPath::auth()).is_some_and(|auth| auth.enabled)
+    }
+}
+
+impl DomainEntry {
+    /// A domain that answers, and of which nothing more is said.
+    pub fn new(name: Domain) -> Self {
+        Self { name, enabled: true, auth: AuthRules::default() }
+    }
 }
 
 impl Deployment {
@@ -234,6 +253,25 @@ mod tests {
             (
                 r#"{"domains":[{"name":"../x"}],"deployments":[]}"#.to_owned(),
                 "`domains[0].name`: `../x` is not a domain",
+            ),
+            (
+                r#"{"domains":[{"name":"a","auth":{"admin":true}}],"deployments":[]}"#.to_owned(),
+                "`domains[0].auth.admin`: unknown field `admin`",
+            ),
+            (
+                r#"{"domains":[{"name":"a","auth":{"grants":["x*"]}}],"deployments":[]}"#
+                    .to_owned(),
+                "`domains[0].auth.grants[0]`: `x*` is not a pattern",
+            ),
+            (
+                r#"{"domains":[{"name":"a","auth":{"sessionIdle":59}}],"deployments":[]}"#
+                    .to_owned(),
+                "`domains[0].auth.sessionIdle`: 59 is not in the range 60 to 2592000 seconds",
+            ),
+            (
+                r#"{"domains":[{"name":"a","auth":{"sessionMax":900}}],"deployments":[]}"#
+                    .to_owned(),
+                "`domains[0].auth.sessionIdle`: 1800 is longer than `sessionMax`, 900",
             ),
             (
                 with(&format!("{deployment},{deployment}")),
@@ -314,10 +352,11 @@ mod tests {
 
     #[test]
     fn a_configuration_survives_being_written_and_read() {
-        let text = r#"{"domains":[{"name":"localhost"},{"name":"x.org","enabled":false}],
+        let text = r#"{"domains":[{"name":"localhost"},{"name":"x.org","enabled":false,
+            "auth":{"grants":["a.*"],"grantsAdmin":true,"sessionIdle":60,"sessionMax":61}}],
             "deployments":[{"domain":"localhost","path":"/a","agent":"a","repository":"local","release":"1f","stopped":true}],
             "settings":{"port":80,"workersCount":3,"trustedProxies":["10.0.0.0/8","::1"],
-                "limits":{"requestsPerSecond":0}}}"#;
+                "limits":{"requestsPerSecond":0},"externalTls":true}}"#;
         let config = Config::parse(text.as_bytes()).unwrap();
         assert_eq!(Config::parse(config.to_json().as_bytes()).unwrap(), config);
         assert_eq!(config.settings.workers_count, WorkersCount::Fixed(3));

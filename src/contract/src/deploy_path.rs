@@ -6,6 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::limits::{DEPLOY_PATH_MAX_BYTES, DEPLOY_PATH_SEGMENTS_MAX};
 
+/// Where the agent is deployed that lets users log in.
+const AUTH: &str = "/auth";
 /// First segments that belong to Ploinky itself (`/healthz` answers probes of load balancers).
 const RESERVED: [&str; 6] = ["management", "auth", "client", "tasks", "healthz", "metrics"];
 
@@ -25,7 +27,7 @@ pub enum InvalidDeployPath {
     Shape(String),
     /// The first segment is one of Ploinky's own.
     #[error(
-        "the path `{0}` is reserved: /management, /auth, /client, /tasks, /healthz and /metrics belong to Ploinky"
+        "the path `{0}` is reserved: /management, /client, /tasks, /healthz, /metrics and what is below /auth belong to Ploinky"
     )]
     Reserved(String),
 }
@@ -48,6 +50,9 @@ impl FromStr for DeployPath {
         if !fits || !inner.split('/').all(is_segment) {
             return Err(shape());
         }
+        if trimmed == AUTH {
+            return Ok(Self(trimmed.to_owned()));
+        }
         if inner.split('/').next().is_some_and(|first| RESERVED.contains(&first)) {
             return Err(InvalidDeployPath::Reserved(trimmed.to_owned()));
         }
@@ -64,6 +69,16 @@ impl DeployPath {
     /// Whether this is `/`.
     pub fn is_root(&self) -> bool {
         self.0 == "/"
+    }
+
+    /// The path `/auth`, where the agent is deployed that lets users of the domain log in.
+    pub fn auth() -> Self {
+        Self(AUTH.to_owned())
+    }
+
+    /// Whether this is `/auth`.
+    pub fn is_auth(&self) -> bool {
+        self.0 == AUTH
     }
 
     /// The segments, none for `/`.
@@ -131,13 +146,17 @@ mod tests {
 
     #[test]
     fn rejects_reserved_first_segments_only() {
-        for text in ["/management", "/management/x", "/auth", "/client", "/tasks/1", "/healthz"] {
+        for text in ["/management", "/management/x", "/auth/x", "/client", "/tasks/1", "/healthz"] {
             assert!(
                 matches!(text.parse::<DeployPath>(), Err(InvalidDeployPath::Reserved(_))),
                 "{text:?}"
             );
         }
         assert!("/managements".parse::<DeployPath>().is_ok());
+        for text in ["/auth", "/auth/"] {
+            assert_eq!(text.parse(), Ok(DeployPath::auth()), "{text:?}");
+        }
+        assert!(DeployPath::auth().is_auth() && !DeployPath::root().is_auth());
         assert!("/x/client".parse::<DeployPath>().is_ok());
     }
 

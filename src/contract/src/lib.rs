@@ -5,6 +5,7 @@
 
 mod agent_id;
 mod agent_name;
+mod auth_rules;
 mod callback_origin;
 mod chain;
 mod client_limits;
@@ -31,6 +32,7 @@ mod user_id;
 
 pub use agent_id::{AgentId, InvalidAgentId};
 pub use agent_name::{AgentName, InvalidAgentName};
+pub use auth_rules::AuthRules;
 pub use callback_origin::{CallbackOrigin, InvalidCallbackOrigin};
 pub use chain::chain;
 pub use client_limits::ClientLimits;

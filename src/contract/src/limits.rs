@@ -296,12 +296,27 @@ pub const GRANT_MAX_BYTES: usize = 64 * 1024;
 pub const TOKEN_NAME_MAX_CHARS: usize = 64;
 /// Time without a request after which a session ends, if the admin set nothing.
 pub const SESSION_IDLE_DEFAULT: Duration = Duration::from_secs(30 * 60);
+/// Shortest time without a request, and shortest life, that can be set.
+pub const SESSION_IDLE_MIN: Duration = Duration::from_secs(60);
 /// Life of a session however it is used, if the admin set nothing.
 pub const SESSION_MAX_DEFAULT: Duration = Duration::from_secs(24 * 60 * 60);
 /// Longest life of a session that can be set.
 pub const SESSION_MAX_MAX: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 /// Uses of a session or token within this time of the last one that was written down are not written.
 pub const LAST_USE_GRAIN: Duration = Duration::from_secs(60);
+/// Grants that one worker holds in memory, and as many that were used before them.
+pub const GRANTS_IN_MEMORY: usize = 5_000;
+/// Bytes of the files of these grants; parsed they take about three times as much.
+pub const GRANTS_IN_MEMORY_BYTES: usize = 4 << 20;
+/// How old the last look at the file of a grant may be when it is used. The kernel tells of changes at once; this
+/// is for what it does not tell.
+pub const GRANT_LOOK: Duration = Duration::from_millis(500);
+/// Sessions of users on one host; beyond it nobody logs in before one ends.
+pub const SESSIONS_MAX: usize = 10_000;
+/// Sessions of one user of one domain; the next one ends the one that was not used for longest.
+pub const SESSIONS_PER_USER: usize = 50;
+/// Time between two looks for sessions that are over.
+pub const SESSIONS_SWEEP: Duration = Duration::from_secs(60);
 
 /// Accounts of admins on one host: people, and few of them.
 pub const ADMINS_MAX: usize = 64;

@@ -11,13 +11,13 @@ use std::time::Duration;
 
 use crate::json::{self, Located};
 use crate::limits::MANIFEST_MAX_BYTES;
-use crate::{AgentName, CommandName, ImageName};
+use crate::{AgentName, AllowedCommands, CommandName, ImageName};
 
 use raw::Raw;
 
 /// Keys of the contract that this version does not carry out; taking them silently would be a lie.
-const NOT_YET: [&str; 8] =
-    ["install", "update", "replicas", "volumes", "secrets", "network", "idle", "public"];
+const NOT_YET: [&str; 7] =
+    ["install", "update", "replicas", "volumes", "secrets", "network", "idle"];
 
 /// An agent as it will be run.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -70,6 +70,8 @@ pub struct Container {
     pub upload_max_bytes: u64,
     /// Whether it has a directory that redeployments leave as it is.
     pub data: bool,
+    /// Commands that everybody may call. `None`: all where the domain has no agent at `/auth`, else none.
+    pub public: Option<AllowedCommands>,
 }
 
 /// A command: what it starts, and where it differs from the agent.

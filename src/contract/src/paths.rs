@@ -123,6 +123,12 @@ impl StateDir {
         self.0.join("activeUsers")
     }
 
+    /// When sessions of admins and tokens of programs were used last: empty files, named like theirs, whose times of
+    /// modification tell. The instances write them.
+    pub fn last_uses(&self) -> PathBuf {
+        self.user_sessions().join("used")
+    }
+
     /// Sessions of admins, which the supervisor writes and the instances read; files as of users.
     pub fn admin_sessions(&self) -> PathBuf {
         self.0.join("adminSessions")

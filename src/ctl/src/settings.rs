@@ -34,6 +34,7 @@ pub(crate) struct Effective {
     admin_session_max: Setting,
     callback_origins: Setting,
     trusted_proxies: Setting,
+    external_tls: Setting,
     limits: EffectiveLimits,
 }
 
@@ -59,6 +60,7 @@ impl Effective {
             admin_session_max,
             callback_origins,
             trusted_proxies,
+            external_tls,
             limits: ClientLimits { connections_per_address, requests_per_second, burst },
         } = &config.settings;
         let written: Value = serde_json::from_slice(text).unwrap_or_default();
@@ -84,6 +86,7 @@ impl Effective {
             admin_session_max: setting("adminSessionMax", Value::from(*admin_session_max)),
             callback_origins: setting("callbackOrigins", Value::from(origins)),
             trusted_proxies: setting("trustedProxies", Value::from(proxies)),
+            external_tls: setting("externalTls", Value::from(*external_tls)),
             limits: EffectiveLimits {
                 connections_per_address: limit("connectionsPerAddress", *connections_per_address),
                 requests_per_second: limit("requestsPerSecond", *requests_per_second),
@@ -93,7 +96,7 @@ impl Effective {
     }
 
     /// Key, value and origin of each.
-    pub(crate) fn rows(&self) -> [(&'static str, String, Origin); 12] {
+    pub(crate) fn rows(&self) -> [(&'static str, String, Origin); 13] {
         let Self {
             port,
             workers_count,
@@ -104,6 +107,7 @@ impl Effective {
             admin_session_max,
             callback_origins,
             trusted_proxies,
+            external_tls,
             limits: EffectiveLimits { connections_per_address, requests_per_second, burst },
         } = self;
         [
@@ -116,6 +120,7 @@ impl Effective {
             ("settings.adminSessionMax", admin_session_max),
             ("settings.callbackOrigins", callback_origins),
             ("settings.trustedProxies", trusted_proxies),
+            ("settings.externalTls", external_tls),
             ("settings.limits.connectionsPerAddress", connections_per_address),
             ("settings.limits.requestsPerSecond", requests_per_second),
             ("settings.limits.burst", burst),
@@ -155,6 +160,7 @@ mod tests {
                 ("settings.adminSessionMax", "86400".to_owned(), Origin::Default),
                 ("settings.callbackOrigins", "none".to_owned(), Origin::Default),
                 ("settings.trustedProxies", "none".to_owned(), Origin::Default),
+                ("settings.externalTls", "false".to_owned(), Origin::Default),
                 ("settings.limits.connectionsPerAddress", "100".to_owned(), Origin::Default),
                 ("settings.limits.requestsPerSecond", "500".to_owned(), Origin::Default),
                 ("settings.limits.burst", "1000".to_owned(), Origin::File),

@@ -21,7 +21,8 @@ use ploinky_contract::{CommandName, TaskId, UserId};
 use ploinky_queue::code;
 
 use crate::byte_budget::ByteBudget;
-use crate::guardian::{self, Admitted, Head};
+use crate::grants::{Grants, wall_clock_s};
+use crate::guardian::{self, Admitted, Caller, Head, Identity};
 use crate::health;
 use crate::journal::{TaskLine, TaskLog};
 use crate::orchestrator::Agent;
@@ -47,6 +48,8 @@ pub(crate) struct Edge {
     table: Table,
     instance: u16,
     tasks: TaskLog,
+    /// Who holds which token.
+    grants: Grants,
     /// Makes ids of repeatable tasks.
     key: TaskKey,
     /// For the bodies of all requests.
@@ -57,10 +60,32 @@ pub(crate) struct Edge {
 
 impl Edge {
     /// Answers with what `table` holds, as instance `instance`.
-    pub(crate) fn new(table: Table, instance: u16, key: TaskKey, now: Instant) -> Self {
+    pub(crate) fn new(
+        table: Table,
+        instance: u16,
+        grants: Grants,
+        key: TaskKey,
+        now: Instant,
+    ) -> Self {
         let bodies = ByteBudget::new(BODIES_MAX_BYTES);
         let (uploads, streams) = (Uploads::default(), Streams::default());
-        Self { table, instance, tasks: TaskLog::new(now), key, bodies, uploads, streams }
+        Self { table, instance, tasks: TaskLog::new(now), grants, key, bodies, uploads, streams }
+    }
+
+    /// Who makes the request.
+    pub(crate) fn identify(
+        &self,
+        routes: &Routes,
+        head: &Head,
+        parts: &Parts,
+    ) -> Result<Caller, Refusal> {
+        let identity = Identity {
+            grants: &self.grants,
+            domain: routes.resolve(head.domain()),
+            is_tls: routes.has_external_tls(),
+            now_s: wall_clock_s(),
+        };
+        guardian::identify(head, parts, identity)
     }
 
     /// What answers where at present.
@@ -116,15 +141,18 @@ async fn answer(State(edge): State<Arc<Edge>>, request: Request) -> Response {
         Ok(head) => {
             let routes = edge.table.routes();
             match routes.find(head.domain(), parts.uri.path()) {
-                Some(Target::Agent(agent)) => {
-                    return match agent.below(parts.uri.path()) {
-                        upload::PATH => {
-                            upload::answer(&edge, agent, &head, &parts, body, started).await
-                        }
-                        stream::PATH => stream::answer(&edge, agent, &head, &parts, started),
-                        _ => call(&edge, agent, &head, &parts, body, started).await,
-                    };
-                }
+                Some(Target::Agent(agent)) => match edge.identify(&routes, &head, &parts) {
+                    Ok(caller) => {
+                        let asked =
+                            Asked { edge: &edge, agent, head, caller, parts: &parts, started };
+                        return match agent.below(parts.uri.path()) {
+                            upload::PATH => upload::answer(asked, body).await,
+                            stream::PATH => stream::answer(&asked),
+                            _ => call(asked, body).await,
+                        };
+                    }
+                    Err(refused) => refused,
+                },
                 Some(Target::Files(site)) if is_read(&parts.method) => match file(site, &parts) {
                     Ok(response) => return response,
                     Err(refused) => refused,
@@ -140,15 +168,20 @@ async fn answer(State(edge): State<Arc<Edge>>, request: Request) -> Response {
     reply::refusal(&refused, None, reader(&parts), has_large_body(&parts.headers))
 }
 
-async fn call(
-    edge: &Arc<Edge>,
-    agent: &Arc<Agent>,
-    head: &Head,
-    parts: &Parts,
-    body: Body,
+/// Somebody who asks an agent for something.
+struct Asked<'a> {
+    edge: &'a Arc<Edge>,
+    agent: &'a Arc<Agent>,
+    head: Head,
+    caller: Caller,
+    parts: &'a Parts,
     started: Instant,
-) -> Response {
-    let admitted = match guardian::admit(head, parts, body, &edge.bodies).await {
+}
+
+async fn call(asked: Asked<'_>, body: Body) -> Response {
+    let Asked { edge, agent, head, caller, parts, started } = asked;
+    let who = (&caller, agent.gate());
+    let admitted = match guardian::admit(&head, parts, body, &edge.bodies, who).await {
         Ok(admitted) => admitted,
         Err(refused) => {
             tracing::debug!(AGENT = %agent.id(), "refused: {refused}");

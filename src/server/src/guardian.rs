@@ -4,10 +4,12 @@
 
 mod body;
 mod call;
+mod credential;
 mod form;
 mod header_value;
 mod host;
 mod identity;
+mod permission;
 mod prefer;
 mod subscription;
 mod wishes;
@@ -23,10 +25,12 @@ use serde_json::value::RawValue;
 
 pub(crate) use self::body::ReadError;
 pub(crate) use self::call::{CallError, has_lone_surrogate};
+pub(crate) use self::credential::{COOKIE, Carrier, CredentialError, HOST_COOKIE};
 pub(crate) use self::form::{AdmittedForm, admit_form};
 pub(crate) use self::header_value::HeaderError;
 pub(crate) use self::host::HostError;
-pub(crate) use self::identity::{Caller, Door};
+pub(crate) use self::identity::{Caller, Door, Identity};
+pub(crate) use self::permission::Gate;
 pub(crate) use self::subscription::{Subscription, admit_subscription};
 pub(crate) use self::wishes::Wishes;
 use crate::byte_budget::ByteBudget;
@@ -95,13 +99,23 @@ pub(crate) fn check_head(parts: &Parts) -> Result<Head, Refusal> {
     Ok(Head { domain: host::domain(headers, uri).map_err(Refusal::Host)? })
 }
 
-/// Admits a call to an agent: method, media type, length, then the body itself.
-/// A body that is not small takes from `bodies` until it is parsed.
+/// Tells who makes the request, from the socket that it came by and from what the client shows.
+pub(crate) fn identify(
+    _proof: &Head,
+    parts: &Parts,
+    identity: Identity<'_>,
+) -> Result<Caller, Refusal> {
+    identity::identify(parts, identity)
+}
+
+/// Admits a call of `caller` to an agent behind `gate`: method, media type, length, then the body itself, and
+/// whether the caller may call what it names. A body that is not small takes from `bodies` until it is parsed.
 pub(crate) async fn admit(
     _proof: &Head,
     parts: &Parts,
     body: Body,
     bodies: &ByteBudget,
+    (caller, gate): (&Caller, &Gate),
 ) -> Result<Admitted, Refusal> {
     if parts.method != Method::POST {
         return Err(Refusal::Method { method: parts.method.clone(), allowed: "POST" });
@@ -119,21 +133,26 @@ pub(crate) async fn admit(
     let (bytes, _share) =
         body::read(body, REQUEST_MAX_BYTES, BODY_TIMEOUT, bodies).await.map_err(Refusal::Read)?;
     let (command, params) = call::parse(&bytes).map_err(Refusal::Call)?;
-    let Caller { user, is_admin: _ } = identity::caller(&parts.extensions);
-    Ok(Admitted { user, command, params, wishes })
+    gate.permit(caller, &command)?;
+    Ok(Admitted { user: caller.user().clone(), command, params, wishes })
 }
 
-/// Admits a request for tasks: who asks, and how long the answer may be put off.
-pub(crate) fn admit_to_tasks(
-    _proof: &Head,
-    parts: &Parts,
-) -> Result<(Caller, Option<Duration>), Refusal> {
+/// Admits a request for tasks: how long the answer may be put off.
+pub(crate) fn admit_to_tasks(_proof: &Head, parts: &Parts) -> Result<Option<Duration>, Refusal> {
     let is_read = parts.method == Method::GET || parts.method == Method::HEAD;
     if !is_read && is_cross_site(&parts.headers) {
         return Err(Refusal::CrossSite);
     }
-    let wait = prefer::of(&parts.headers)?.wait;
-    Ok((identity::caller(&parts.extensions), wait))
+    Ok(prefer::of(&parts.headers)?.wait)
+}
+
+/// Whether `caller` may have a task of `command` accepted once more.
+pub(crate) fn permit_again(
+    caller: &Caller,
+    gate: &Gate,
+    command: &CommandName,
+) -> Result<(), Refusal> {
+    if caller.is_admin() { Ok(()) } else { gate.permit(caller, command) }
 }
 
 /// The `Content-Length`, which the parser below has checked to be one number.
@@ -190,7 +209,8 @@ mod tests {
     ) -> Result<Admitted, Refusal> {
         let (parts, body) = request.body(Body::from(body)).unwrap().into_parts();
         let bodies = ByteBudget::new(0);
-        admit(&check_head(&parts)?, &parts, body, &bodies).await
+        let gate = Gate { path: "/a".parse().unwrap(), public: None, has_auth: false };
+        admit(&check_head(&parts)?, &parts, body, &bodies, (&Caller::of_test(None), &gate)).await
     }
 
     #[tokio::test]
@@ -222,8 +242,7 @@ mod tests {
         for method in ["DELETE", "POST"] {
             assert!(matches!(asked(method), Err(Refusal::CrossSite)), "{method}");
         }
-        let (caller, wait) = asked("GET").unwrap();
-        assert_eq!((caller.user, caller.is_admin, wait), (UserId::internet_user(), false, None));
+        assert_eq!(asked("GET").unwrap(), None);
     }
 
     #[tokio::test]
@@ -235,21 +254,6 @@ mod tests {
         assert!(matches!(call(twice, body).await, Err(Refusal::CrossSite)));
         for site in ["same-origin", "same-site", "none"] {
             assert!(call(from(site), body).await.is_ok(), "{site}");
-        }
-    }
-
-    #[tokio::test]
-    async fn a_credential_changes_nothing_yet() {
-        for (name, value) in
-            [("cookie", "authorizationToken=Admin"), ("authorization", "Bearer Admin")]
-        {
-            let request = to_a().method("POST").header(name, value);
-            let (user, command, params, wishes) =
-                call(request, r#"{"command":"a","params":["Admin"]}"#).await.unwrap().into_parts();
-            assert_eq!(wishes, Wishes::default());
-            assert_eq!(user, UserId::internet_user());
-            assert_eq!(command.as_str(), "a");
-            assert_eq!(params.len(), 1);
         }
     }
 }

@@ -6,10 +6,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ploinky_contract::chain;
-use ploinky_contract::limits::{JANITOR_ENTRIES, JANITOR_INTERVAL};
+use ploinky_contract::limits::{JANITOR_ENTRIES, JANITOR_INTERVAL, SESSIONS_SWEEP};
 use ploinky_queue::{InstanceLock, Rules, Submitter, Swept, instance_is_alive, sweep_sync};
 use tokio::time::sleep;
 
+use crate::grants::{Grants, wall_clock_s};
 use crate::orchestrator::{AgentQueue, Origin};
 use crate::reload::Table;
 
@@ -30,9 +31,10 @@ pub(crate) fn instances(runtime: &Path) -> PathBuf {
 }
 
 /// Tries to become the janitor, and sweeps every few seconds from then on. Never ends.
-pub(crate) async fn run(table: Table, origin: Origin, instances: PathBuf) {
+pub(crate) async fn run(table: Table, grants: Grants, origin: Origin, instances: PathBuf) {
     let origin = Arc::new(origin);
     let mut elected: Option<InstanceLock> = None;
+    let mut sessions_swept = Instant::now();
     loop {
         sleep(JANITOR_INTERVAL).await;
         if elected.is_none() {
@@ -52,7 +54,22 @@ pub(crate) async fn run(table: Table, origin: Origin, instances: PathBuf) {
             };
             drop(routes);
             round.walk().await;
+            if SESSIONS_SWEEP <= sessions_swept.elapsed() {
+                sessions_swept = Instant::now();
+                sweep_sessions(grants.clone()).await;
+            }
         }
+    }
+}
+
+/// Removes the sessions whose time is over.
+async fn sweep_sessions(grants: Grants) {
+    let swept = tokio::task::spawn_blocking(move || grants.sessions().sweep(wall_clock_s()));
+    match swept.await {
+        Ok(Ok(0)) => {}
+        Ok(Ok(over)) => tracing::info!("{over} sessions are over"),
+        Ok(Err(error)) => tracing::warn!("cannot sweep the sessions: {error}"),
+        Err(error) => tracing::error!("the sweep of sessions stopped in the middle: {error}"),
     }
 }
 

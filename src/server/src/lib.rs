@@ -29,6 +29,8 @@ mod tasks;
 
 mod guardian;
 
+mod grants;
+
 mod routes;
 
 mod task_queue;

@@ -26,7 +26,7 @@ pub(crate) use self::agent_queue::AgentQueue;
 pub(crate) use self::file_queue::{Call, Callbacks, FileQueue, Place};
 pub(crate) use self::lanes::{Lanes, Places};
 pub(crate) use self::watch::watch;
-use crate::guardian::{Admitted, Wishes};
+use crate::guardian::{Admitted, Gate, Wishes};
 use crate::refusal::Refusal;
 use crate::task_key::{self, TaskKey};
 use crate::task_queue::{Agreement, NewTask, TaskQueue as _, TaskStatus};
@@ -39,6 +39,7 @@ pub(crate) struct Agent {
     place: String,
     commands: BTreeMap<CommandName, Rules>,
     abilities: Abilities,
+    gate: Gate,
     queue: FileQueue,
 }
 
@@ -70,15 +71,16 @@ pub(crate) struct Origin {
 }
 
 impl Agent {
-    /// An agent with these commands. `place` is its `domain/path`.
+    /// An agent with these commands, which those may call whom `gate` lets. `place` is its `domain/path`.
     pub(crate) fn new(
         id: AgentId,
         place: String,
         commands: BTreeMap<CommandName, Rules>,
         abilities: Abilities,
+        gate: Gate,
         queue: FileQueue,
     ) -> Self {
-        Self { id, place, commands, abilities, queue }
+        Self { id, place, commands, abilities, gate, queue }
     }
 
     /// Its id.
@@ -89,6 +91,11 @@ impl Agent {
     /// Its `domain/path`, as in `localhost/echo`.
     pub(crate) fn place(&self) -> &str {
         &self.place
+    }
+
+    /// Who may call it.
+    pub(crate) fn gate(&self) -> &Gate {
+        &self.gate
     }
 
     /// Its queue.

@@ -11,7 +11,7 @@ use ploinky_contract::limits::{
 use ploinky_contract::{CommandName, TaskId, TaskState, UserId};
 use ploinky_queue::{BadResult, SubmitError};
 
-use crate::guardian::{CallError, HeaderError, HostError, ReadError};
+use crate::guardian::{CallError, CredentialError, HeaderError, HostError, ReadError};
 use crate::listener::FramingError;
 use crate::tasks::QueryError;
 use crate::uploads::UploadError;
@@ -141,8 +141,25 @@ pub(crate) enum Refusal {
     #[error("there is no such task")]
     TaskNotFound,
     /// The caller is nobody in particular.
-    #[error("tasks are listed for users with a session only; a single one is found by its id")]
-    SessionNeeded,
+    #[error("only who has a session or a token may do this; log in, or send one")]
+    Unauthenticated,
+    /// The token is unknown, or its time is over.
+    #[error("the token is not known, or has ended")]
+    InvalidToken,
+    /// The token is one of another domain.
+    #[error("the token is not for this domain")]
+    OtherDomain,
+    /// What was shown cannot be understood.
+    #[error("{0}")]
+    Credential(CredentialError),
+    /// The caller may not call this.
+    #[error("`{0}` is not among the commands that you may call here")]
+    Forbidden(CommandName),
+    /// The caller may call some commands, and which one it is would be known too late.
+    #[error(
+        "you may not call every command here: name the one of the form in the URL, as in `?command=name`"
+    )]
+    CommandNeeded,
     /// The task has no result yet.
     #[error("the task is {}; it has no result yet", .0.as_str())]
     TaskNotEnded(TaskState),

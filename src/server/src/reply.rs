@@ -34,8 +34,11 @@ const TASK_ID: HeaderName = HeaderName::from_static("task-id");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 const NO_SNIFF: HeaderValue = HeaderValue::from_static("nosniff");
-/// A scheme has to be named (RFC 9110, 15.5.2); there is none yet that would be accepted.
+/// What a client may show (RFC 9110, 15.5.2).
 const CHALLENGE: HeaderValue = HeaderValue::from_static("Bearer realm=\"ploinky\"");
+/// The same to a client whose token is not accepted (RFC 6750, 3.1).
+const CHALLENGE_AGAIN: HeaderValue =
+    HeaderValue::from_static("Bearer realm=\"ploinky\", error=\"invalid_token\"");
 const CLOSE: HeaderValue = HeaderValue::from_static("close");
 
 /// What a connection gets that is one too many of its address: it is closed before anything of it is read.
@@ -135,8 +138,11 @@ pub(crate) fn refusal(
     if let Refusal::Method { allowed, .. } = refusal {
         headers.insert(header::ALLOW, HeaderValue::from_static(allowed));
     }
-    if let Refusal::SessionNeeded = refusal {
+    if matches!(refusal, Refusal::Unauthenticated) {
         headers.insert(header::WWW_AUTHENTICATE, CHALLENGE);
+    }
+    if matches!(refusal, Refusal::InvalidToken) {
+        headers.insert(header::WWW_AUTHENTICATE, CHALLENGE_AGAIN);
     }
     if let Refusal::KeyReused(id) | Refusal::OutcomeUnknown { id, .. } = refusal {
         put_task_id(headers, *id);
@@ -202,7 +208,7 @@ mod tests {
     use ploinky_queue::{BadResult, RecordError};
 
     use super::*;
-    use crate::guardian::ReadError;
+    use crate::guardian::{CredentialError, ReadError};
     use crate::listener::FramingError;
 
     async fn shown(response: Response) -> (u16, String, String) {
@@ -210,7 +216,9 @@ mod tests {
         let header = |name: HeaderName| {
             response.headers().get(name).map(|value| value.to_str().unwrap().to_owned())
         };
-        let facts = [header::RETRY_AFTER, header::ALLOW, header::CONNECTION].map(header);
+        let facts =
+            [header::RETRY_AFTER, header::ALLOW, header::CONNECTION, header::WWW_AUTHENTICATE]
+                .map(header);
         let facts = facts.into_iter().flatten().collect::<Vec<_>>().join(" ");
         let body = response.into_body().collect().await.unwrap().to_bytes();
         (status, facts, String::from_utf8(body.to_vec()).unwrap())
@@ -236,6 +244,17 @@ mod tests {
                 "POST",
             ),
             (Refusal::CrossSite, 403, "FORBIDDEN", ""),
+            (Refusal::OtherDomain, 403, "FORBIDDEN", ""),
+            (Refusal::CommandNeeded, 403, "FORBIDDEN", ""),
+            (Refusal::Forbidden("a".parse().unwrap()), 403, "FORBIDDEN", ""),
+            (Refusal::Credential(CredentialError::Header), 400, "BAD_REQUEST", ""),
+            (Refusal::Unauthenticated, 401, "UNAUTHENTICATED", r#"Bearer realm="ploinky""#),
+            (
+                Refusal::InvalidToken,
+                401,
+                "UNAUTHENTICATED",
+                r#"Bearer realm="ploinky", error="invalid_token""#,
+            ),
             (Refusal::MediaType, 415, "BAD_REQUEST", ""),
             (Refusal::Read(ReadError::TooLarge { limit: 1 }), 413, "BODY_TOO_LARGE", "close"),
             (

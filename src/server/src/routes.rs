@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ploinky_contract::{AgentId, DeployPath, Domain, InvalidDeployPath, Settings};
+use ploinky_contract::{AgentId, AuthRules, DeployPath, Domain, InvalidDeployPath, Settings};
 
 pub(crate) use self::load::{Complaint, LoadError, Loaded, Making, WantedLane, load};
 use crate::orchestrator::{Agent, FileQueue};
@@ -19,6 +19,8 @@ pub(crate) struct Routes {
     domains: Option<HashMap<Domain, Paths>>,
     /// What the admin set for the whole host.
     settings: Settings,
+    /// What the agents at `/auth` may do.
+    auth: HashMap<Domain, AuthRules>,
     /// Queues in memory of its agents.
     lanes: Vec<WantedLane>,
 }
@@ -46,7 +48,7 @@ pub(crate) enum Target {
 impl Routes {
     /// A table without places.
     fn empty() -> Self {
-        Self { domains: Some(HashMap::new()), settings: Settings::default(), lanes: Vec::new() }
+        Self { domains: Some(HashMap::new()), ..Self::default() }
     }
 
     /// A table without places that has these settings.
@@ -86,6 +88,27 @@ impl Routes {
     /// What the admin set for the whole host.
     pub(crate) fn settings(&self) -> &Settings {
         &self.settings
+    }
+
+    /// The domain that answers for `domain`: itself, or `localhost` for the addresses of loopback.
+    pub(crate) fn resolve<'a>(&'a self, domain: &'a Domain) -> &'a Domain {
+        match &self.domains {
+            Some(domains) if !domains.contains_key(domain) && domain.is_loopback_literal() => {
+                let known = domains.keys().find(|known| **known == Domain::localhost());
+                known.unwrap_or(domain)
+            }
+            Some(_) | None => domain,
+        }
+    }
+
+    /// What the agent at `/auth` of `domain` may do.
+    pub(crate) fn auth_rules(&self, domain: &Domain) -> AuthRules {
+        self.auth.get(self.resolve(domain)).cloned().unwrap_or_default()
+    }
+
+    /// Whether a server in front ends TLS for all that comes by the port.
+    pub(crate) fn has_external_tls(&self) -> bool {
+        self.settings.external_tls
     }
 
     /// Whether the admin allows that outcomes are posted to `url`.
@@ -190,7 +213,8 @@ impl Paths {
 /// Whether `path` belongs to Ploinky itself; no file is served there, whatever the site holds.
 fn is_reserved(path: &str) -> bool {
     let first = path.split('/').nth(1).unwrap_or_default();
-    matches!(format!("/{first}").parse::<DeployPath>(), Err(InvalidDeployPath::Reserved(_)))
+    // `/auth` itself may be deployed, and what is below it may not.
+    matches!(format!("/{first}/x").parse::<DeployPath>(), Err(InvalidDeployPath::Reserved(_)))
 }
 
 #[cfg(test)]

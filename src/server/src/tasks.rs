@@ -84,7 +84,8 @@ async fn respond(edge: &Edge, parts: &Parts, started: Instant) -> Result<Respons
     if !allowed.split(", ").any(|method| method == parts.method.as_str()) {
         return Err(Refusal::Method { method: parts.method.clone(), allowed });
     }
-    let (caller, wait) = guardian::admit_to_tasks(&head, parts)?;
+    let wait = guardian::admit_to_tasks(&head, parts)?;
+    let caller = edge.identify(&edge.routes(), &head, parts)?;
     let query = parts.uri.query();
     let asked = Asked { edge, head: &head, caller, wait, query, started };
     match (resource, &parts.method) {
@@ -138,7 +139,7 @@ impl Resource {
 impl Asked<'_> {
     /// The domain whose tasks may be seen; `None`: all.
     fn domain(&self) -> Option<&Domain> {
-        (!self.caller.is_admin).then(|| self.head.domain())
+        (!self.caller.is_root()).then(|| self.head.domain())
     }
 
     /// Agents whose tasks may be seen by way of this domain.
@@ -253,7 +254,7 @@ impl Asked<'_> {
 
     /// Asks for the end of a task, and gives where it stands then: it may have come to another end meanwhile.
     async fn ask_for_end(&self, agent: &Agent, id: TaskId) -> Result<TaskStatus, Refusal> {
-        let whom = if self.caller.is_admin { "the admin" } else { "its owner" };
+        let whom = if self.caller.is_admin() { "the admin" } else { "its owner" };
         let why = TaskError::new(ploinky_queue::code::CANCELLED, format!("{whom} ended the task"));
         agent.queue().cancel(id, why).await?;
         agent.queue().status(id).await?.ok_or(Refusal::TaskNotFound)
@@ -266,6 +267,7 @@ impl Asked<'_> {
         if !matches!(status.state, TaskState::Failed | TaskState::Cancelled | TaskState::Dead) {
             return Err(Refusal::NotRepeatable(status.state));
         }
+        guardian::permit_again(&self.caller, agent.gate(), &status.command)?;
         let new = random_id().map_err(Refusal::Internal)?;
         let Some(repeated) = agent.queue().repeat(id, new).await? else {
             return Err(Refusal::TaskNotFound);
@@ -276,9 +278,9 @@ impl Asked<'_> {
         Ok(reply::accepted(agent.place(), repeated, None))
     }
 
-    /// The secret of an agent's callbacks, for the admin only.
+    /// The secret of an agent's callbacks, for root only.
     fn callback_key(&self) -> Result<Response, Refusal> {
-        if !self.caller.is_admin {
+        if !self.caller.is_root() {
             return Err(Refusal::TaskNotFound);
         }
         let place = query::agent(self.query)?;

@@ -15,6 +15,7 @@ use tokio::task::JoinSet;
 use crate::arguments::Arguments;
 use crate::clients::Clients;
 use crate::edge::Edge;
+use crate::grants::Grants;
 use crate::listener::{self, Doors, Inherited};
 use crate::orchestrator::{Origin, random_id};
 use crate::reload::{Reloader, Table};
@@ -100,7 +101,9 @@ async fn run(
     let table = Table::default();
     let (instance, key) = (origin.submitter.instance, TaskKey::new(&state));
     let clients = Arc::new(Clients::new(table.clone()));
-    let edge = Arc::new(Edge::new(table.clone(), instance, key, Instant::now()));
+    let grants = Grants::new(&state);
+    let edge = Edge::new(table.clone(), instance, grants.clone(), key, Instant::now());
+    let edge = Arc::new(edge);
     let instances = runtime.instances();
     let reloader = Reloader::start(state, runtime, origin.clone(), table.clone()).await;
     // The queues must be watched as long as requests wait.
@@ -110,7 +113,7 @@ async fn run(
     }));
     let mut aside = JoinSet::new();
     aside.spawn(readiness::watchdog());
-    aside.spawn(janitor::run(table, origin, instances));
+    aside.spawn(janitor::run(table, grants, origin, instances));
     aside.spawn(summaries(Arc::clone(&edge)));
     readiness::ready();
     tracing::info!("serving as instance {}", edge.instance());

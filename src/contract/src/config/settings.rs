@@ -35,6 +35,9 @@ pub struct Settings {
     /// Proxies whose word on the address of a client is taken.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub trusted_proxies: Vec<Network>,
+    /// Whether a server in front ends TLS for all that comes by the port, so that cookies are for TLS alone.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub external_tls: bool,
     /// What one client may take of one instance.
     #[serde(skip_serializing_if = "ClientLimits::is_default")]
     pub limits: ClientLimits,
@@ -61,6 +64,7 @@ impl Default for Settings {
             admin_session_max: ADMIN_SESSION_MAX.as_secs(),
             callback_origins: Vec::new(),
             trusted_proxies: Vec::new(),
+            external_tls: false,
             limits: ClientLimits::default(),
         }
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::raw_command::{RawCommand, RawRetry, commands_of, run_time};
+use super::raw_command::{RawCommand, RawRetry, commands_of, public_of, run_time};
 use super::rules::{environment, size, static_path, value, within, words};
 use super::{Container, Health, Manifest, ManifestError, Resources, Service, Worker};
 use crate::limits::{
@@ -12,7 +12,7 @@ use crate::limits::{
     UPLOAD_DEFAULT_BYTES, WORKER_PROCESSES_MAX,
 };
 use crate::paths::CONTAINER_RUN_DEFAULT;
-use crate::{AgentName, CommandName, ImageName};
+use crate::{AgentName, AllowedCommands, CommandName, ImageName};
 
 #[derive(Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
@@ -40,6 +40,8 @@ pub(super) struct Raw {
     // Left out if it says nothing: an agent-core from before an upgrade refuses keys that it does not know.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     data: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    public: Option<AllowedCommands>,
 }
 
 #[derive(Deserialize, Serialize)]
@@ -98,6 +100,7 @@ impl Container {
             retry,
             upload_max_bytes,
             data,
+            public,
         } = self;
         Raw {
             container: Some(image.clone()),
@@ -125,6 +128,7 @@ impl Container {
             retry: retry.as_ref().map(RawRetry::from),
             uploads: Some(RawUploads { max: upload_max_bytes.to_string() }),
             data: data.then_some(true),
+            public: public.clone(),
             ..raw
         }
     }
@@ -148,6 +152,7 @@ impl Raw {
             retry: None,
             uploads: None,
             data: None,
+            public: None,
         }
     }
 
@@ -168,6 +173,7 @@ impl Raw {
             retry,
             uploads,
             data,
+            public,
         } = self;
         if MANIFEST_TEXT_MAX_BYTES < about.len() {
             return Err(value(
@@ -197,14 +203,16 @@ impl Raw {
                     && concurrency.is_none()
                     && retry.is_none()
                     && uploads.is_none()
-                    && data.is_none();
+                    && data.is_none()
+                    && public.is_none();
                 if !plain {
                     return Err(value("static", "goes with `name` and `about` only".to_owned()));
                 }
                 Service::Static { directory: static_path(directory)? }
             }
             (None, Some(image)) => {
-                let commands = commands_of(commands, worker.is_some())?;
+                let (commands, named_public) = commands_of(commands, worker.is_some())?;
+                let public = public_of(public, named_public, &commands)?;
                 Service::Container(Box::new(Container {
                     image,
                     run: match run {
@@ -238,6 +246,7 @@ impl Raw {
                     upload_max_bytes: uploads
                         .map_or(Ok(UPLOAD_DEFAULT_BYTES), RawUploads::check)?,
                     data: data.unwrap_or(false),
+                    public,
                 }))
             }
         };

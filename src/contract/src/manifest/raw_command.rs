@@ -10,11 +10,11 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use super::rules::{value, within, words};
 use super::{Command, Handler, ManifestError, Retry};
-use crate::CommandName;
 use crate::limits::{
     CONCURRENCY_MAX, MANIFEST_COMMANDS_MAX, RETRY_ATTEMPTS_MAX, RETRY_BACKOFF_DEFAULT,
     RETRY_BACKOFF_MAX, RETRY_BACKOFF_MAX_DEFAULT, RETRY_BACKOFF_MIN, TASK_TIMEOUT_MAX,
 };
+use crate::{AllowedCommands, CommandName, CommandPattern, TooManyPatterns};
 
 #[derive(Serialize)]
 #[serde(untagged)]
@@ -33,6 +33,9 @@ pub(super) struct RawRules {
     concurrency: Option<u16>,
     #[serde(skip_serializing_if = "Option::is_none")]
     retry: Option<RawRetry>,
+    /// One more entry of the manifest's `public`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    public: bool,
 }
 
 #[derive(Deserialize, Serialize)]
@@ -83,6 +86,7 @@ impl From<&Command> for RawCommand {
             timeout: timeout.map(|timeout| timeout.as_secs()),
             concurrency: *concurrency,
             retry: retry.as_ref().map(RawRetry::from),
+            public: false,
         })
     }
 }
@@ -135,32 +139,64 @@ pub(super) fn run_time(at: &str, seconds: u64) -> Result<Duration, ManifestError
     within(at, seconds, TASK_TIMEOUT_MAX.as_secs()).map(Duration::from_secs)
 }
 
+/// The commands, and the names of those that say of themselves that they are public.
 pub(super) fn commands_of(
     commands: BTreeMap<CommandName, RawCommand>,
     has_worker: bool,
-) -> Result<BTreeMap<CommandName, Command>, ManifestError> {
+) -> Result<(BTreeMap<CommandName, Command>, Vec<CommandName>), ManifestError> {
     if MANIFEST_COMMANDS_MAX < commands.len() {
         return Err(value(
             "commands",
             format!("has {} entries; {MANIFEST_COMMANDS_MAX} are allowed", commands.len()),
         ));
     }
-    commands
+    let mut public = Vec::new();
+    let checked: Result<_, _> = commands
         .into_iter()
         .map(|(name, raw)| {
             let at = format!("commands.{name}");
             let command = match raw {
                 RawCommand::Text(text) => Command::plain(handler(&at, &text, has_worker)?),
-                RawCommand::Full(rules) => rules.check(&at, has_worker)?,
+                RawCommand::Full(rules) => {
+                    if rules.public {
+                        public.push(name.clone());
+                    }
+                    rules.check(&at, has_worker)?
+                }
             };
             Ok((name, command))
         })
-        .collect()
+        .collect();
+    Ok((checked?, public))
+}
+
+/// What everybody may call: the list, and the commands that say so of themselves.
+pub(super) fn public_of(
+    list: Option<AllowedCommands>,
+    named: Vec<CommandName>,
+    commands: &BTreeMap<CommandName, Command>,
+) -> Result<Option<AllowedCommands>, ManifestError> {
+    if list.is_none() && named.is_empty() {
+        return Ok(None);
+    }
+    let mut patterns = Vec::from(list.unwrap_or_default());
+    for (index, pattern) in patterns.iter().enumerate() {
+        if !commands.keys().any(|command| pattern.allows(command)) {
+            let reason = format!("`{pattern}` is no command of the agent, and covers none");
+            return Err(value(&format!("public[{index}]"), reason));
+        }
+    }
+    for name in named.into_iter().map(CommandPattern::Exactly) {
+        if !patterns.iter().any(|pattern| pattern.covers(&name)) {
+            patterns.push(name);
+        }
+    }
+    patterns.try_into().map(Some).map_err(|e: TooManyPatterns| value("public", e.to_string()))
 }
 
 impl RawRules {
     fn check(self, at: &str, has_worker: bool) -> Result<Command, ManifestError> {
-        let Self { run, timeout, concurrency, retry } = self;
+        let Self { run, timeout, concurrency, retry, public: _ } = self;
         Ok(Command {
             handler: handler(&format!("{at}.run"), &run, has_worker)?,
             timeout: timeout

@@ -1,14 +1,9 @@
 //! A call whose handler writes while it works: answered with events.
 
-use std::sync::Arc;
-use std::time::Instant;
-
 use axum::response::Response;
-use http::request::Parts;
 
-use super::{Edge, Line, reader};
-use crate::guardian::{self, Head, Subscription};
-use crate::orchestrator::Agent;
+use super::{Asked, Line, reader};
+use crate::guardian::{self, Subscription};
 use crate::refusal::Refusal;
 use crate::reply;
 use crate::streams::Outcome;
@@ -18,18 +13,13 @@ use crate::task_queue::{Held, Ticket as _};
 pub(super) const PATH: &str = "/subscribe";
 
 /// Answers a subscription.
-pub(super) fn answer(
-    edge: &Arc<Edge>,
-    agent: &Arc<Agent>,
-    head: &Head,
-    parts: &Parts,
-    started: Instant,
-) -> Response {
-    let refused = match guardian::admit_subscription(head, parts) {
+pub(super) fn answer(asked: &Asked<'_>) -> Response {
+    let Asked { edge, agent, head, caller, parts, started } = asked;
+    let refused = match guardian::admit_subscription(head, parts, caller, agent.gate()) {
         Ok(Subscription::Lost) => return reply::lost(),
         Ok(Subscription::New(admitted)) => match edge.streams.admit() {
             Some(permit) => {
-                let mut line = Line::new(edge, agent, &admitted, started);
+                let mut line = Line::new(edge, agent, &admitted, *started);
                 let (ticket, pipe) = match agent.stream(admitted) {
                     Ok(going) => going,
                     Err(refused) => return line.refuse(&refused),

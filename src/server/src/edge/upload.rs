@@ -1,15 +1,11 @@
 //! A form with files: admitted by its head, streamed to the disk, then a call like any other.
 
-use std::sync::Arc;
-use std::time::Instant;
-
 use axum::body::Body;
 use axum::response::Response;
-use http::request::Parts;
 use ploinky_contract::{CommandName, chain};
 
-use super::{Edge, Line, has_large_body};
-use crate::guardian::{self, Admitted, AdmittedForm, Head};
+use super::{Asked, Line, has_large_body};
+use crate::guardian::{self, Admitted, AdmittedForm};
 use crate::orchestrator::{Agent, random_id};
 use crate::refusal::Refusal;
 use crate::reply::{self, Reader};
@@ -20,15 +16,9 @@ use crate::uploads::{Announced, Files, Received, UploadError, WriteError};
 pub(super) const PATH: &str = "/upload";
 
 /// Answers a form.
-pub(super) async fn answer(
-    edge: &Arc<Edge>,
-    agent: &Arc<Agent>,
-    head: &Head,
-    parts: &Parts,
-    body: Body,
-    started: Instant,
-) -> Response {
-    match receive(edge, agent, head, parts, body).await {
+pub(super) async fn answer(asked: Asked<'_>, body: Body) -> Response {
+    let Asked { edge, agent, parts, started, .. } = asked;
+    match receive(&asked, body).await {
         Ok((admitted, files)) => {
             Line::new(edge, agent, &admitted, started).answer(admitted, Some(files)).await
         }
@@ -46,14 +36,9 @@ pub(super) async fn answer(
     }
 }
 
-async fn receive(
-    edge: &Edge,
-    agent: &Agent,
-    head: &Head,
-    parts: &Parts,
-    body: Body,
-) -> Result<(Admitted, Files), Refusal> {
-    let form = guardian::admit_form(head, parts)?;
+async fn receive(asked: &Asked<'_>, body: Body) -> Result<(Admitted, Files), Refusal> {
+    let Asked { edge, agent, head, caller, parts, started: _ } = asked;
+    let form = guardian::admit_form(head, parts, caller, agent.gate())?;
     if let Some(command) = form.command()
         && !agent.knows(command)
     {

@@ -5,7 +5,7 @@ use http::request::Parts;
 use ploinky_contract::{CommandName, UserId};
 use serde_json::value::RawValue;
 
-use super::{Admitted, Caller, Head, Wishes, announced_bytes, identity, is_cross_site};
+use super::{Admitted, Caller, Gate, Head, Wishes, announced_bytes, is_cross_site};
 use crate::refusal::Refusal;
 use crate::tasks::{once, pairs, refused};
 use crate::uploads::{UploadError, boundary};
@@ -20,8 +20,14 @@ pub(crate) struct AdmittedForm {
     length: Option<u64>,
 }
 
-/// Admits a form with files: method, media type, wishes, and the command if the query names it.
-pub(crate) fn admit_form(_proof: &Head, parts: &Parts) -> Result<AdmittedForm, Refusal> {
+/// Admits a form with files: method, media type, wishes, and the command if the query names it. If it does not,
+/// only who may call every command is let in: files are written before another part of the form names it.
+pub(crate) fn admit_form(
+    _proof: &Head,
+    parts: &Parts,
+    caller: &Caller,
+    gate: &Gate,
+) -> Result<AdmittedForm, Refusal> {
     if parts.method != Method::POST {
         return Err(Refusal::Method { method: parts.method.clone(), allowed: "POST" });
     }
@@ -39,7 +45,11 @@ pub(crate) fn admit_form(_proof: &Head, parts: &Parts) -> Result<AdmittedForm, R
             value.parse().map_err(|_shape| refused(&name, &value, "is no command name"))?;
         once(&mut command, named, &name, &value)?;
     }
-    let Caller { user, is_admin: _ } = identity::caller(&parts.extensions);
+    match &command {
+        Some(command) => gate.permit(caller, command)?,
+        None => gate.permit_any(caller)?,
+    }
+    let user = caller.user().clone();
     let length = announced_bytes(&parts.headers);
     Ok(AdmittedForm { user, wishes, boundary, command, length })
 }

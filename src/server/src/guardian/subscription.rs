@@ -4,7 +4,7 @@ use http::Method;
 use http::request::Parts;
 use ploinky_contract::CommandName;
 
-use super::{Admitted, Caller, Head, Wishes, call, identity, is_cross_site};
+use super::{Admitted, Caller, Gate, Head, Wishes, call, is_cross_site};
 use crate::refusal::Refusal;
 use crate::tasks::{once, pairs, refused};
 
@@ -21,8 +21,13 @@ pub(crate) enum Subscription {
     Lost,
 }
 
-/// Admits a request for a stream: method, site, and the call in the query.
-pub(crate) fn admit_subscription(_proof: &Head, parts: &Parts) -> Result<Subscription, Refusal> {
+/// Admits a request for a stream: method, site, the call in the query, and whether the caller may make it.
+pub(crate) fn admit_subscription(
+    _proof: &Head,
+    parts: &Parts,
+    caller: &Caller,
+    gate: &Gate,
+) -> Result<Subscription, Refusal> {
     if parts.method != Method::GET {
         return Err(Refusal::Method { method: parts.method.clone(), allowed: "GET" });
     }
@@ -50,7 +55,8 @@ pub(crate) fn admit_subscription(_proof: &Head, parts: &Parts) -> Result<Subscri
         }
     }
     let command = command.ok_or_else(|| refused("command", "", "must be there"))?;
-    let Caller { user, is_admin: _ } = identity::caller(&parts.extensions);
+    gate.permit(caller, &command)?;
+    let user = caller.user().clone();
     let (params, wishes) = (params.unwrap_or_default(), Wishes::default());
     Ok(Subscription::New(Admitted { user, command, params, wishes }))
 }
@@ -65,7 +71,9 @@ mod tests {
     fn admitted(uri: &str, header: (&str, &str)) -> Result<(String, Vec<String>), String> {
         let request = Request::builder().uri(uri).header("host", "a").header(header.0, header.1);
         let (parts, ()) = request.body(()).unwrap().into_parts();
-        match admit_subscription(&check_head(&parts).unwrap(), &parts) {
+        let gate = Gate { path: "/a".parse().unwrap(), public: None, has_auth: false };
+        let caller = Caller::of_test(None);
+        match admit_subscription(&check_head(&parts).unwrap(), &parts, &caller, &gate) {
             Ok(Subscription::New(admitted)) => {
                 let (_user, command, params, _wishes) = admitted.into_parts();
                 let params = params.iter().map(|param| param.get().to_owned()).collect();

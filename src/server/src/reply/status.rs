@@ -28,6 +28,7 @@ pub(super) fn said(refusal: &Refusal) -> Said {
         Refusal::Host(_)
         | Refusal::Connect
         | Refusal::Upgrade
+        | Refusal::Credential(_)
         | Refusal::Call(_)
         | Refusal::Header(_)
         | Refusal::Query(_)
@@ -43,7 +44,10 @@ pub(super) fn said(refusal: &Refusal) -> Said {
         }
         Refusal::UriTooLong => plain(StatusCode::URI_TOO_LONG, "BAD_REQUEST"),
         Refusal::Method { .. } => plain(StatusCode::METHOD_NOT_ALLOWED, "METHOD_NOT_ALLOWED"),
-        Refusal::CrossSite => plain(StatusCode::FORBIDDEN, "FORBIDDEN"),
+        Refusal::CrossSite
+        | Refusal::OtherDomain
+        | Refusal::Forbidden(_)
+        | Refusal::CommandNeeded => plain(StatusCode::FORBIDDEN, "FORBIDDEN"),
         Refusal::MediaType => plain(StatusCode::UNSUPPORTED_MEDIA_TYPE, "BAD_REQUEST"),
         Refusal::Read(ReadError::TooLarge { .. }) => {
             plain(StatusCode::PAYLOAD_TOO_LARGE, "BODY_TOO_LARGE")
@@ -54,7 +58,9 @@ pub(super) fn said(refusal: &Refusal) -> Said {
         Refusal::Framing(_) => plain(StatusCode::BAD_REQUEST, "BAD_REQUEST"),
         Refusal::Callback(_) => plain(StatusCode::BAD_REQUEST, "CALLBACK_REFUSED"),
         Refusal::KeyReused(_) => plain(StatusCode::UNPROCESSABLE_ENTITY, "IDEMPOTENCY_KEY_REUSED"),
-        Refusal::SessionNeeded => plain(StatusCode::UNAUTHORIZED, "SESSION_NEEDED"),
+        Refusal::Unauthenticated | Refusal::InvalidToken => {
+            plain(StatusCode::UNAUTHORIZED, "UNAUTHENTICATED")
+        }
         Refusal::TaskNotFound => plain(StatusCode::NOT_FOUND, "TASK_NOT_FOUND"),
         Refusal::TaskNotEnded(_) => plain(StatusCode::CONFLICT, "TASK_NOT_ENDED"),
         Refusal::TaskEnded(_) => plain(StatusCode::CONFLICT, "TASK_ENDED"),

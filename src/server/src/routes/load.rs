@@ -16,6 +16,7 @@ use ploinky_queue::{OpenError, Producer, ResultWatch, SyncProducer};
 
 use super::{Routes, Target};
 use crate::byte_budget::ByteBudget;
+use crate::guardian::Gate;
 use crate::orchestrator::{
     Abilities, Agent, AgentQueue, Callbacks, FileQueue, Lanes, Origin, Place, Places, Rules,
 };
@@ -128,6 +129,7 @@ pub(crate) fn load(
     let mut loaded = Loaded { routes: Routes::empty(), opened: Vec::new(), complaints: Vec::new() };
     loaded.routes.settings = config.settings.clone();
     for domain in &config.domains {
+        loaded.routes.auth.insert(domain.name.clone(), domain.auth.clone());
         // A disabled domain is known and empty, so that `localhost` does not answer in its place.
         loaded.routes.add_domain(domain.name.clone());
     }
@@ -135,7 +137,7 @@ pub(crate) fn load(
         config.domains.iter().any(|domain| domain.name == deployment.domain && !domain.enabled)
     };
     for deployment in config.deployments.iter().filter(|d| d.enabled && !is_disabled(d)) {
-        let found = target(state, deployment, previous, making, &mut loaded);
+        let found = target(state, &config, deployment, previous, making, &mut loaded);
         let target = found.unwrap_or_else(|e| {
             loaded.complaints.push(Complaint {
                 place: format!("{}{}", deployment.domain, deployment.path),
@@ -150,12 +152,13 @@ pub(crate) fn load(
 
 fn target(
     state: &StateDir,
+    config: &Config,
     deployment: &Deployment,
     previous: &Routes,
     making: &Making,
     loaded: &mut Loaded,
 ) -> Result<Target, DeploymentError> {
-    match agent_or_site(state, deployment, previous, making, loaded) {
+    match agent_or_site(state, config, deployment, previous, making, loaded) {
         Ok(Target::Agent(agent)) if deployment.stopped => Ok(Target::Stopped(Some(agent))),
         // What does not run cannot be broken, to those who call it.
         Ok(_) | Err(_) if deployment.stopped => Ok(Target::Stopped(None)),
@@ -165,6 +168,7 @@ fn target(
 
 fn agent_or_site(
     state: &StateDir,
+    config: &Config,
     deployment: &Deployment,
     previous: &Routes,
     making: &Making,
@@ -195,7 +199,12 @@ fn agent_or_site(
                 upload_max_bytes: container.upload_max_bytes,
                 has_streams: container.run.is_none(),
             };
-            Ok(Target::Agent(Arc::new(Agent::new(id, place, commands, abilities, queue))))
+            let gate = Gate {
+                path: deployment.path.clone(),
+                public: container.public.clone(),
+                has_auth: config.has_auth(&deployment.domain),
+            };
+            Ok(Target::Agent(Arc::new(Agent::new(id, place, commands, abilities, gate, queue))))
         }
         (Service::Container(_), true) => Err(DeploymentError::ContainerAtRoot),
         (Service::Static { .. }, false) => Err(DeploymentError::FilesBelowRoot),

@@ -17,7 +17,8 @@ const LOOKING_MAX: Duration = Duration::from_secs(2);
 
 /// One page, newest first.
 pub(super) async fn list(asked: &Asked<'_>) -> Result<Response, Refusal> {
-    let Some((agents, mut filter)) = chosen(asked, query::filter(asked.query)?)? else {
+    let sees_all = asked.caller.lists_all();
+    let Some((agents, mut filter)) = chosen(asked, sees_all, query::filter(asked.query)?)? else {
         return Ok(reply::task_page(Vec::new(), None));
     };
     let limit = filter.wanted.limit;
@@ -60,7 +61,8 @@ async fn first_found(agent: &Agent, mut wanted: Wanted) -> Result<Listing, Refus
 /// Removes all tasks that are dead.
 pub(super) async fn purge(asked: &Asked<'_>) -> Result<Response, Refusal> {
     let mut removed = 0;
-    if let Some((agents, filter)) = chosen(asked, query::purge(asked.query)?)? {
+    let sees_all = asked.caller.is_admin();
+    if let Some((agents, filter)) = chosen(asked, sees_all, query::purge(asked.query)?)? {
         for agent in agents {
             let mut wanted = filter.wanted.clone();
             loop {
@@ -84,9 +86,13 @@ pub(super) async fn purge(asked: &Asked<'_>) -> Result<Response, Refusal> {
 type Chosen = (Vec<Arc<Agent>>, Filter);
 
 /// The agents that are asked, and for what; `None` if there is nothing that the caller could see.
-fn chosen(asked: &Asked<'_>, mut filter: Filter) -> Result<Option<Chosen>, Refusal> {
+fn chosen(
+    asked: &Asked<'_>,
+    sees_all: bool,
+    mut filter: Filter,
+) -> Result<Option<Chosen>, Refusal> {
     if !asked.caller.is_somebody() {
-        return Err(Refusal::SessionNeeded);
+        return Err(Refusal::Unauthenticated);
     }
     let mut agents = asked.agents();
     if let Some(place) = &filter.agent {
@@ -95,8 +101,8 @@ fn chosen(asked: &Asked<'_>, mut filter: Filter) -> Result<Option<Chosen>, Refus
             return Err(Refusal::NothingThere);
         }
     }
-    if !asked.caller.is_admin {
-        let own = asked.caller.user.clone();
+    if !sees_all {
+        let own = asked.caller.user().clone();
         if filter.wanted.owner.replace(own.clone()).is_some_and(|owner| owner != own) {
             return Ok(None);
         }

@@ -34,7 +34,7 @@ fn nobody_in_particular_lists_and_purges_nothing() {
         ("DELETE", "/tasks?state=dead"),
     ] {
         let reply = ask(&server, method, path);
-        assert_eq!(reply.failure(), (401, "SESSION_NEEDED".to_owned()), "{method} {path}");
+        assert_eq!(reply.failure(), (401, "UNAUTHENTICATED".to_owned()), "{method} {path}");
         assert!(reply.header("www-authenticate").is_some());
         assert!(!reply.text().contains(&id));
     }

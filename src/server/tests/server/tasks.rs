@@ -70,7 +70,7 @@ fn no_credential_reaches_the_agent() {
     let body = r#"{"command":"request","params":7}"#;
     let request = format!(
         "POST /a?token=SECRET HTTP/1.1\r\nHost: localhost\r\nCookie: authorizationToken=SECRET\r\n\
-         Authorization: Bearer SECRET\r\nrunForUserId: SECRET\r\nContent-Length: {}\r\n\r\n{body}",
+         runForUserId: SECRET\r\nContent-Length: {}\r\n\r\n{body}",
         body.len()
     );
     let reply = exchange(server.address, request);

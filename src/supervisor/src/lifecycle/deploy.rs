@@ -226,7 +226,7 @@ impl Lifecycle {
 /// Lists a deployment in the place of the one before, and its domain if it is new.
 pub(super) fn list(config: &mut Config, new: Deployment) {
     if !config.domains.iter().any(|domain| domain.name == new.domain) {
-        config.domains.push(DomainEntry { name: new.domain.clone(), enabled: true });
+        config.domains.push(DomainEntry::new(new.domain.clone()));
     }
     let same = |d: &&mut Deployment| d.domain == new.domain && d.path == new.path;
     match config.deployments.iter_mut().find(same) {
