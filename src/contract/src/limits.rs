@@ -132,8 +132,6 @@ pub const UPLOAD_FILE_NAME_MAX_BYTES: usize = 255;
 pub const UPLOAD_BLOCK_BYTES: usize = 256 * 1024;
 /// Blocks that one worker writes at once, so that a slow disk leaves threads to others.
 pub const UPLOAD_WRITERS_MAX: usize = 8;
-/// How long an upload may bring nothing before it is given up.
-pub const UPLOAD_STALL: Duration = Duration::from_secs(60);
 /// Uploads that one worker takes at once.
 pub const UPLOADS_AT_ONCE: usize = 32;
 /// Streams (`subscribe`) of one worker at once; beyond it 503.
@@ -216,8 +214,17 @@ pub const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a connection is kept at least while its client asks for nothing (nginx has 75 s, Apache 5 s); what
 /// one request leaves behind may take [`HEADER_TIMEOUT`] more.
 pub const KEEP_ALIVE: Duration = Duration::from_secs(60);
-/// Time in which a client must send the whole body.
+/// Requests of one connection; then it is closed, as by nginx. Whoever opens one for so many pays a thousandth for it,
+/// and nobody stays with an instance while others restart and have room.
+pub const REQUESTS_PER_CONNECTION: u32 = 1000;
+/// Time in which a client must send some more of a body that has not come whole (CIS benchmark for nginx: at most
+/// 10 s).
+pub const BODY_IDLE: Duration = Duration::from_secs(10);
+/// Time in which a client must send the whole body of a call; one of an upload may take as long as
+/// [`BODY_FLOOR_BYTES`] allow.
 pub const BODY_TIMEOUT: Duration = Duration::from_secs(60);
+/// Bytes a second that the body of an upload must bring while we wait for it, [`BODY_IDLE`] aside.
+pub const BODY_FLOOR_BYTES: u64 = 1024;
 /// How long a draining worker waits for kept-alive connections to send their next request.
 pub const DRAIN_IDLE: Duration = Duration::from_secs(2);
 /// How long a draining worker waits for requests in flight; below `TimeoutStopSec=` of its unit.

@@ -4,6 +4,7 @@ mod connection;
 mod framed;
 mod incoming;
 mod lingering;
+mod patient;
 mod sockets;
 
 use std::io;

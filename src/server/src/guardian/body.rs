@@ -9,7 +9,8 @@ use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
 use http::header::CONTENT_TYPE;
 use http_body_util::BodyExt as _;
-use ploinky_contract::limits::FREE_BYTES;
+use ploinky_contract::limits::{BODY_IDLE, FREE_BYTES};
+use tokio::time::{Instant, timeout_at};
 
 use crate::byte_budget::{ByteBudget, ByteShare};
 use crate::listener::ChunkError;
@@ -28,6 +29,9 @@ pub(crate) enum ReadError {
         /// Bytes allowed.
         limit: usize,
     },
+    /// The client stopped sending.
+    #[error("nothing of the body arrived for {} s", .0.as_secs())]
+    Stalled(Duration),
     /// The client took too long.
     #[error("the body did not arrive within {} s", .limit.as_secs())]
     TooSlow {
@@ -59,29 +63,31 @@ pub(super) fn has_media_type(headers: &HeaderMap) -> bool {
     }
 }
 
-/// Reads the body whole, within `limit` bytes and `time`. What is longer than a small body takes from `budget`
+/// Reads the body whole, within `limit` bytes and `time`, and as long as some of it comes. What is longer than a small body takes from `budget`
 /// as it comes; the share is to be kept as long as the bytes.
 pub(super) async fn read(
-    body: Body,
+    mut body: Body,
     limit: usize,
     time: Duration,
     budget: &ByteBudget,
 ) -> Result<(Bytes, Option<ByteShare>), ReadError> {
-    match tokio::time::timeout(time, collect(body, limit, budget)).await {
-        Ok(read) => read,
-        Err(_elapsed) => Err(ReadError::TooSlow { limit: time }),
-    }
-}
-
-async fn collect(
-    mut body: Body,
-    limit: usize,
-    budget: &ByteBudget,
-) -> Result<(Bytes, Option<ByteShare>), ReadError> {
+    let began = Instant::now();
+    let end = began + time;
+    let mut last = began;
     let mut share = None;
     let mut first = Bytes::new();
     let mut rest = BytesMut::new();
-    while let Some(frame) = body.frame().await {
+    loop {
+        let patience = end.min(last + BODY_IDLE);
+        let Ok(frame) = timeout_at(patience, body.frame()).await else {
+            return Err(if patience < end {
+                ReadError::Stalled(BODY_IDLE)
+            } else {
+                ReadError::TooSlow { limit: time }
+            });
+        };
+        let Some(frame) = frame else { break };
+        last = Instant::now();
         let Ok(data) = frame.map_err(broken)?.into_data() else { continue };
         let length = first.len() + rest.len() + data.len();
         if limit < length {
@@ -167,11 +173,37 @@ mod tests {
         }
     }
 
-    #[tokio::test]
+    /// A body that brings a byte each five seconds.
+    struct Trickle(std::pin::Pin<Box<tokio::time::Sleep>>);
+
+    impl hyper::body::Body for Trickle {
+        type Data = Bytes;
+        type Error = std::convert::Infallible;
+
+        fn poll_frame(
+            mut self: std::pin::Pin<&mut Self>,
+            context: &mut std::task::Context<'_>,
+        ) -> std::task::Poll<Option<Result<hyper::body::Frame<Bytes>, Self::Error>>> {
+            std::task::ready!(self.0.as_mut().poll(context));
+            self.0 = Box::pin(tokio::time::sleep(BODY_IDLE / 2));
+            let byte = hyper::body::Frame::data(Bytes::from_static(b" "));
+            std::task::Poll::Ready(Some(Ok(byte)))
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_body_that_does_not_come_is_not_waited_for() {
-        let limit = Duration::from_millis(10);
-        let read = read(Body::new(Silent), 1, limit, &ByteBudget::new(0)).await;
-        assert!(matches!(read, Err(ReadError::TooSlow { .. })));
+        let limit = 6 * BODY_IDLE;
+        let budget = ByteBudget::new(0);
+        let start = Instant::now();
+        let stalled = read(Body::new(Silent), 1, limit, &budget).await;
+        assert!(matches!(stalled, Err(ReadError::Stalled(BODY_IDLE))));
+        assert_eq!(start.elapsed().as_secs(), BODY_IDLE.as_secs());
+        let start = Instant::now();
+        let trickle = Trickle(Box::pin(tokio::time::sleep(BODY_IDLE / 2)));
+        let slow = read(Body::new(trickle), 1000, limit, &budget).await;
+        assert!(matches!(slow, Err(ReadError::TooSlow { .. })));
+        assert_eq!(start.elapsed().as_secs(), limit.as_secs());
     }
 
     #[tokio::test]

@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use axum::Router;
 use axum::response::Response;
@@ -14,13 +14,16 @@ use hyper::server::conn::http1;
 use hyper::service::Service;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use ploinky_contract::limits::{DRAIN_IDLE, HEAD_MAX_BYTES, HEADER_TIMEOUT, KEEP_ALIVE};
+use ploinky_contract::limits::{
+    DRAIN_IDLE, HEAD_MAX_BYTES, HEADER_TIMEOUT, KEEP_ALIVE, REQUESTS_PER_CONNECTION,
+};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
 use super::framed::{Fault, Framed};
 use super::lingering::Lingering;
+use super::patient::Patient;
 use crate::clients::Clients;
 use crate::edge::has_large_body;
 use crate::guardian::Door;
@@ -46,13 +49,15 @@ pub(super) async fn serve(
     let accepted = Instant::now();
     let linger = Arc::new(AtomicBool::new(false));
     let fault = Fault::default();
-    let stream = Framed::new(Lingering::new(stream, Arc::clone(&linger)), fault.clone());
+    let stream = Lingering::new(Patient::new(stream), Arc::clone(&linger));
+    let stream = Framed::new(stream, fault.clone());
     let service = Answering {
         router: TowerToHyperService::new(router),
         origin,
         draining: draining.clone(),
         linger,
         fault,
+        answered: AtomicU32::new(0),
     };
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -88,6 +93,8 @@ struct Answering {
     draining: watch::Receiver<Option<Instant>>,
     linger: Arc<AtomicBool>,
     fault: Fault,
+    /// Requests so far.
+    answered: AtomicU32,
 }
 
 impl Service<Request<Incoming>> for Answering {
@@ -112,6 +119,8 @@ impl Service<Request<Incoming>> for Answering {
         door.mark(&mut request);
         // Another server in front may see the end of a chunked request elsewhere, so nothing may follow it.
         let is_last = request.headers().contains_key(header::TRANSFER_ENCODING);
+        // What the client has sent behind the last one is not read; it must see this answer all the same.
+        let is_full = REQUESTS_PER_CONNECTION <= self.answered.fetch_add(1, Ordering::Relaxed) + 1;
         let answer = self.router.call(request);
         let (draining, linger) = (self.draining.clone(), Arc::clone(&self.linger));
         Box::pin(async move {
@@ -119,6 +128,9 @@ impl Service<Request<Incoming>> for Answering {
             let headers = response.headers_mut();
             if headers.contains_key(header::CONNECTION) {
                 // The stage that refused left a part of the request unread.
+                linger.store(true, Ordering::Relaxed);
+            } else if is_full {
+                headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
                 linger.store(true, Ordering::Relaxed);
             } else if is_last || draining.borrow().is_some() {
                 headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
@@ -185,6 +197,24 @@ mod tests {
             assert!(text.contains("did not come within 10 s"), "{text}");
             assert_eq!(answer(&mut client).await, "");
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_has_so_many_requests_and_each_is_answered() {
+        let client = connect();
+        let (mut reading, mut writing) = tokio::io::split(client);
+        let all = REQUESTS_PER_CONNECTION as usize;
+        // Some programs send before they know.
+        let sent = tokio::spawn(async move {
+            writing.write_all(REQUEST.repeat(all + 9).as_bytes()).await.unwrap();
+            writing
+        });
+        let mut text = String::new();
+        reading.read_to_string(&mut text).await.unwrap();
+        drop(sent.await.unwrap());
+        assert_eq!(text.matches("HTTP/1.1 200 OK").count(), all);
+        assert_eq!(text.matches("connection: close").count(), 1);
+        assert!(text.ends_with("yes"), "{text}");
     }
 
     #[tokio::test(start_paused = true)]

@@ -52,7 +52,8 @@ pub(super) fn said(refusal: &Refusal) -> Said {
         Refusal::Read(ReadError::TooLarge { .. }) => {
             plain(StatusCode::PAYLOAD_TOO_LARGE, "BODY_TOO_LARGE")
         }
-        Refusal::Framing(FramingError::TooSlow) | Refusal::Read(ReadError::TooSlow { .. }) => {
+        Refusal::Framing(FramingError::TooSlow)
+        | Refusal::Read(ReadError::TooSlow { .. } | ReadError::Stalled(_)) => {
             plain(StatusCode::REQUEST_TIMEOUT, "BAD_REQUEST")
         }
         Refusal::Framing(_) => plain(StatusCode::BAD_REQUEST, "BAD_REQUEST"),

@@ -18,7 +18,7 @@ pub(super) fn said(error: &UploadError) -> Said {
         UploadError::Form(FormError::MediaType) => {
             plain(StatusCode::UNSUPPORTED_MEDIA_TYPE, "BAD_REQUEST")
         }
-        UploadError::Form(FormError::Stalled(_)) => {
+        UploadError::Form(FormError::Stalled(_) | FormError::TooSlow) => {
             plain(StatusCode::REQUEST_TIMEOUT, "BAD_REQUEST")
         }
         UploadError::TooLarge { .. }

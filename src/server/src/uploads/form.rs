@@ -8,9 +8,9 @@ use http::{HeaderMap, header};
 use multer::{Field, Multipart};
 use ploinky_contract::chain;
 use ploinky_contract::limits::{
-    UPLOAD_FILE_NAME_MAX_BYTES, UPLOAD_FILES_MAX, UPLOAD_PARTS_MAX, UPLOAD_STALL,
+    BODY_FLOOR_BYTES, BODY_IDLE, UPLOAD_FILE_NAME_MAX_BYTES, UPLOAD_FILES_MAX, UPLOAD_PARTS_MAX,
 };
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::gate::{Allowance, Gate};
 
@@ -30,6 +30,9 @@ pub(crate) enum FormError {
     /// The client stopped sending.
     #[error("nothing of the form arrived for {} s", .0.as_secs())]
     Stalled(Duration),
+    /// The client sends too little.
+    #[error("the form comes with less than {BODY_FLOOR_BYTES} bytes a second")]
+    TooSlow,
     /// Broken syntax, or a broken connection.
     #[error("the form is broken: {0}")]
     Broken(String),
@@ -106,7 +109,9 @@ impl Form {
     /// The next part, or `None` at the end of the form.
     pub(super) async fn next(&mut self) -> Result<Option<Part>, FormError> {
         self.allowance.renew();
-        let Some(content) = in_time(self.parts.next_field()).await? else { return Ok(None) };
+        let Some(content) = in_time(self.parts.next_field(), &self.allowance).await? else {
+            return Ok(None);
+        };
         self.allowance.renew();
         self.count += 1;
         if UPLOAD_PARTS_MAX < self.count {
@@ -129,15 +134,20 @@ impl Part {
     /// The next bytes of the content, or `None` at its end.
     pub(super) async fn chunk(&mut self) -> Result<Option<Bytes>, FormError> {
         self.allowance.renew();
-        in_time(self.content.chunk()).await
+        in_time(self.content.chunk(), &self.allowance).await
     }
 }
 
-async fn in_time<T>(coming: impl Future<Output = multer::Result<T>>) -> Result<T, FormError> {
-    match timeout(UPLOAD_STALL, coming).await {
-        Ok(Ok(come)) => Ok(come),
+async fn in_time<T>(
+    coming: impl Future<Output = multer::Result<T>>,
+    allowance: &Allowance,
+) -> Result<T, FormError> {
+    let began = Instant::now();
+    match timeout(BODY_IDLE, coming).await {
+        Ok(Ok(come)) if allowance.keeps_pace(began.elapsed()) => Ok(come),
+        Ok(Ok(_come)) => Err(FormError::TooSlow),
         Ok(Err(error)) => Err(FormError::Broken(said(&error))),
-        Err(_elapsed) => Err(FormError::Stalled(UPLOAD_STALL)),
+        Err(_elapsed) => Err(FormError::Stalled(BODY_IDLE)),
     }
 }
 

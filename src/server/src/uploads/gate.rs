@@ -6,14 +6,15 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use axum::body::Body;
 use bytes::Bytes;
 use futures_util::Stream;
 use hyper::body::Body as _;
-use ploinky_contract::limits::UPLOAD_PART_HEAD_MAX_BYTES;
+use ploinky_contract::limits::{BODY_FLOOR_BYTES, BODY_IDLE, UPLOAD_PART_HEAD_MAX_BYTES};
 
 /// Bytes of one turn, however many the connection reads at once.
 const PIECE_BYTES: usize = 32 * 1024;
@@ -32,9 +33,19 @@ pub(super) enum GateError {
     Broken(#[source] axum::Error),
 }
 
-/// What is left of the parser's share.
+/// What the parser and the client may still take: bytes of the one, time of the other.
 #[derive(Clone, Debug)]
-pub(super) struct Allowance(Arc<AtomicUsize>);
+pub(super) struct Allowance(Arc<Taken>);
+
+#[derive(Debug)]
+struct Taken {
+    /// Bytes left of the parser's share.
+    left: AtomicUsize,
+    /// Bytes that came.
+    came: AtomicU64,
+    /// Milliseconds that they were waited for; the time of our own disks does not count.
+    waited_ms: AtomicU64,
+}
 
 /// The body behind its gate.
 #[derive(Debug)]
@@ -50,12 +61,22 @@ pub(super) struct Gate {
 impl Allowance {
     /// Gives the parser its whole share again: it made something of what it had.
     pub(super) fn renew(&self) {
-        self.0.store(ALLOWED_BYTES, Ordering::Relaxed);
+        self.0.left.store(ALLOWED_BYTES, Ordering::Relaxed);
+    }
+
+    /// Adds `waited` to the time that the client took, and tells whether it sends fast enough.
+    pub(super) fn keeps_pace(&self, waited: Duration) -> bool {
+        let Taken { left: _, came, waited_ms } = &*self.0;
+        let waited = u64::try_from(waited.as_millis()).unwrap_or(u64::MAX);
+        let waited = waited_ms.fetch_add(waited, Ordering::Relaxed).saturating_add(waited);
+        let counted = Duration::from_millis(waited).saturating_sub(BODY_IDLE);
+        counted.as_secs().saturating_mul(BODY_FLOOR_BYTES) <= came.load(Ordering::Relaxed)
     }
 
     fn take(&self, bytes: usize) -> bool {
-        let left = self.0.load(Ordering::Relaxed);
-        self.0.store(left.saturating_sub(bytes), Ordering::Relaxed);
+        let left = self.0.left.load(Ordering::Relaxed);
+        self.0.left.store(left.saturating_sub(bytes), Ordering::Relaxed);
+        self.0.came.fetch_add(bytes as u64, Ordering::Relaxed);
         bytes <= left
     }
 }
@@ -63,7 +84,11 @@ impl Allowance {
 impl Gate {
     /// A gate before `body`.
     pub(super) fn new(body: Body) -> (Self, Allowance) {
-        let left = Allowance(Arc::new(AtomicUsize::new(ALLOWED_BYTES)));
+        let left = Allowance(Arc::new(Taken {
+            left: AtomicUsize::new(ALLOWED_BYTES),
+            came: AtomicU64::new(0),
+            waited_ms: AtomicU64::new(0),
+        }));
         (Self { body, rest: Bytes::new(), left: left.clone(), is_closed: false }, left)
     }
 }
@@ -102,6 +127,18 @@ mod tests {
     use futures_util::StreamExt as _;
 
     use super::*;
+
+    #[tokio::test]
+    async fn a_client_must_bring_so_much_in_the_time_that_it_takes() {
+        let (mut gate, allowance) = Gate::new(Body::from(vec![b'x'; 4096]));
+        let second = Duration::from_secs(1);
+        assert!(allowance.keeps_pace(BODY_IDLE));
+        assert!(!allowance.keeps_pace(second));
+        gate.next().await.unwrap().unwrap();
+        assert!(allowance.keeps_pace(2 * second));
+        assert!(allowance.keeps_pace(second));
+        assert!(!allowance.keeps_pace(second));
+    }
 
     #[tokio::test]
     async fn a_parser_without_progress_gets_no_more_than_its_share() {

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http_body_util::StreamBody;
 use hyper::body::Frame;
 use ploinky_contract::limits::{
-    UPLOAD_BLOCK_BYTES, UPLOAD_FIELD_MAX_BYTES, UPLOAD_FILES_MAX, UPLOAD_STALL,
+    BODY_IDLE, UPLOAD_BLOCK_BYTES, UPLOAD_FIELD_MAX_BYTES, UPLOAD_FILES_MAX,
 };
 
 use ploinky_queue::Producer;
@@ -261,7 +261,7 @@ async fn a_client_that_stops_is_not_waited_for() {
     let whole = form(&[(r#"name="f"; filename="x""#, b"content")]);
     let body = in_pieces(whole.get(..60).unwrap(), 10, Last::Silence);
     let refused = scratch.receive(body, None).await.unwrap_err();
-    assert!(matches!(refused, UploadError::Form(FormError::Stalled(UPLOAD_STALL))));
+    assert!(matches!(refused, UploadError::Form(FormError::Stalled(BODY_IDLE))));
     scratch.assert_empty();
 }
 
