@@ -6,6 +6,7 @@ mod events;
 mod file;
 mod output;
 mod page;
+mod protection;
 mod status;
 mod task;
 mod upload;
@@ -23,7 +24,8 @@ pub(crate) use self::events::{early_end, events, last_event, lost};
 pub(crate) use self::file::found;
 pub(crate) use self::output::{again as file_again, once as file_once};
 use self::page::page;
-use self::status::{Said, is_unread, said, status_of_code};
+use self::protection::{protect, protect_site};
+use self::status::{Said, ends_connection, said, status_of_code};
 pub(crate) use self::task::{
     accepted, callback_key, ending, purged, put_wait, removed, status_of_end, task, task_page,
 };
@@ -33,7 +35,6 @@ use crate::refusal::Refusal;
 const TASK_ID: HeaderName = HeaderName::from_static("task-id");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
-const NO_SNIFF: HeaderValue = HeaderValue::from_static("nosniff");
 /// What a client may show (RFC 9110, 15.5.2).
 const CHALLENGE: HeaderValue = HeaderValue::from_static("Bearer realm=\"ploinky\"");
 /// The same to a client whose token is not accepted (RFC 6750, 3.1).
@@ -147,7 +148,7 @@ pub(crate) fn refusal(
     if let Refusal::KeyReused(id) | Refusal::OutcomeUnknown { id, .. } = refusal {
         put_task_id(headers, *id);
     }
-    if close || is_unread(refusal) {
+    if close || ends_connection(refusal) {
         headers.insert(header::CONNECTION, CLOSE);
     }
     response
@@ -182,9 +183,9 @@ fn json(status: StatusCode, bytes: impl Into<Bytes>) -> Response {
     let mut response = Response::new(Body::from(bytes.into()));
     *response.status_mut() = status;
     let headers = response.headers_mut();
+    protect(headers);
     headers.insert(header::CONTENT_TYPE, JSON);
     headers.insert(header::CACHE_CONTROL, NO_STORE);
-    headers.insert(header::X_CONTENT_TYPE_OPTIONS, NO_SNIFF);
     response
 }
 
@@ -230,12 +231,12 @@ mod tests {
         let cannot = || io::Error::from_raw_os_error(5);
         let body = crate::guardian::CallError::NotUtf8;
         for (refused, status, code, facts) in [
-            (Refusal::Host(crate::guardian::HostError::Missing), 400, "BAD_REQUEST", ""),
+            (Refusal::Host(crate::guardian::HostError::Missing), 400, "BAD_REQUEST", "close"),
             (Refusal::Connect, 400, "BAD_REQUEST", "close"),
             (Refusal::Framing(FramingError::Both), 400, "BAD_REQUEST", ""),
             (Refusal::Framing(FramingError::TooLong), 431, "BAD_REQUEST", ""),
             (Refusal::Framing(FramingError::TooSlow), 408, "BAD_REQUEST", ""),
-            (Refusal::Upgrade, 400, "BAD_REQUEST", ""),
+            (Refusal::Upgrade, 400, "BAD_REQUEST", "close"),
             (Refusal::UriTooLong, 414, "BAD_REQUEST", ""),
             (
                 Refusal::Method { method: http::Method::GET, allowed: "POST" },

@@ -7,7 +7,7 @@ use http::{HeaderName, HeaderValue, StatusCode, header};
 use ploinky_contract::TaskId;
 use ploinky_queue::{TaskError, code};
 
-use super::{NO_SNIFF, NO_STORE, failure, put_task_id, said, success};
+use super::{NO_STORE, failure, protect, put_task_id, said, success};
 use crate::refusal::Refusal;
 use crate::streams::{Broken, Last};
 use crate::task_queue::{Held, Outcome};
@@ -21,9 +21,9 @@ const NO: HeaderValue = HeaderValue::from_static("no");
 pub(crate) fn events(id: TaskId, body: Body) -> Response {
     let mut response = Response::new(body);
     let headers = response.headers_mut();
+    protect(headers);
     headers.insert(header::CONTENT_TYPE, EVENTS);
     headers.insert(header::CACHE_CONTROL, NO_STORE);
-    headers.insert(header::X_CONTENT_TYPE_OPTIONS, NO_SNIFF);
     headers.insert(ACCEL_BUFFERING, NO);
     put_task_id(headers, id);
     response
@@ -33,6 +33,7 @@ pub(crate) fn events(id: TaskId, body: Body) -> Response {
 pub(crate) fn lost() -> Response {
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::NO_CONTENT;
+    protect(response.headers_mut());
     response
 }
 

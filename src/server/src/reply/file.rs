@@ -4,7 +4,7 @@ use axum::body::Body;
 use axum::response::Response;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 
-use super::{NO_SNIFF, put};
+use super::{protect_site, put};
 use crate::static_files::{Content, Found, Version};
 
 /// A file may be kept, but is asked for again each time.
@@ -12,6 +12,13 @@ const REVALIDATE: HeaderValue = HeaderValue::from_static("no-cache");
 
 /// The response to a request for a file.
 pub(crate) fn found(found: Found) -> Response {
+    let mut response = sent(found);
+    protect_site(response.headers_mut());
+    response
+}
+
+/// The response, without what it tells browsers of the site.
+pub(super) fn sent(found: Found) -> Response {
     match found {
         Found::File { version, media_type, length, part, content } => {
             let mut response = Response::new(match content {
@@ -61,5 +68,4 @@ fn put_version(headers: &mut HeaderMap, version: &Version) {
     put(headers, header::ETAG, etag);
     put(headers, header::LAST_MODIFIED, &httpdate::fmt_http_date(*modified));
     headers.insert(header::CACHE_CONTROL, REVALIDATE);
-    headers.insert(header::X_CONTENT_TYPE_OPTIONS, NO_SNIFF);
 }

@@ -6,8 +6,8 @@ use http::{HeaderValue, header};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use ploinky_contract::TaskId;
 
-use super::file::found;
-use super::{NO_STORE, put, put_task_id};
+use super::file;
+use super::{NO_STORE, protect, put, put_task_id};
 use crate::static_files::Found;
 
 /// No script, no form, no origin of ours.
@@ -42,8 +42,9 @@ pub(crate) fn once(id: TaskId, sent: Found, name: &str) -> Response {
 
 /// The answer to a request for the file `name`, which is there until its task is removed.
 pub(crate) fn again(id: TaskId, sent: Found, name: &str) -> Response {
-    let mut response = found(sent);
+    let mut response = file::sent(sent);
     let headers = response.headers_mut();
+    protect(headers);
     put(headers, header::CONTENT_DISPOSITION, &disposition(name));
     headers.insert(header::CONTENT_SECURITY_POLICY, SANDBOX);
     headers.insert(header::CACHE_CONTROL, PRIVATE);

@@ -115,7 +115,8 @@ pub(super) fn status_of_code(code: &str) -> StatusCode {
     }
 }
 
-/// Whether a part of the body may still be on its way.
-pub(super) fn is_unread(refusal: &Refusal) -> bool {
-    matches!(refusal, Refusal::Read(_) | Refusal::Connect)
+/// Whether nothing more is read of the connection: a part of the body may still be on its way, or a server in front
+/// may have read another request than we did.
+pub(super) fn ends_connection(refusal: &Refusal) -> bool {
+    matches!(refusal, Refusal::Read(_) | Refusal::Connect | Refusal::Upgrade | Refusal::Host(_))
 }

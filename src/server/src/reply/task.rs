@@ -10,7 +10,7 @@ use ploinky_contract::{ErrorDocument, TaskDocument, TaskId, TaskPage, TaskState}
 use ploinky_queue::code;
 use serde::Serialize;
 
-use super::{Large, json, put, put_task_id, status_of_code};
+use super::{Large, json, protect, put, put_task_id, status_of_code};
 use crate::task_queue::{Held, Outcome, TaskStatus};
 
 const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
@@ -98,6 +98,7 @@ pub(crate) fn task_page(tasks: Vec<(&str, TaskStatus)>, next: Option<String>) ->
 pub(crate) fn removed(id: TaskId) -> Response {
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::NO_CONTENT;
+    protect(response.headers_mut());
     put_task_id(response.headers_mut(), id);
     response
 }

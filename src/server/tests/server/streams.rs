@@ -122,6 +122,8 @@ fn subscribe(server: &Server, query: &str) -> Client {
     client.send(format!("GET /a/subscribe?{query} HTTP/1.0\r\nHost: localhost\r\n\r\n"));
     let head = client.head();
     assert_eq!((head.status, head.header("content-type")), (200, Some("text/event-stream")));
+    assert_eq!(head.header("x-content-type-options"), Some("nosniff"));
+    assert_eq!(head.header("cross-origin-resource-policy"), Some("same-origin"));
     assert_eq!(head.header("cache-control"), Some("no-store"));
     let id = format!("id: {}-0", head.header("task-id").unwrap());
     assert_eq!((client.line(), client.line()), (id, String::new()));
