@@ -25,6 +25,11 @@ pub(crate) enum FramingError {
     /// A byte that no target has.
     #[error("the target of the request has a byte that must be percent-encoded")]
     Target,
+    /// None of the forms of RFC 9112, 3.2, for this method.
+    #[error(
+        "the target of the request is no path that begins with `/`, no http URL, and not the `*` of OPTIONS"
+    )]
+    Form,
     /// HTTP/2 or something that never was.
     #[error("the version of the request is not HTTP/1.1 or HTTP/1.0")]
     Version,
@@ -160,6 +165,14 @@ impl HeadLines {
             b"HTTP/1.0" => true,
             _ => return Err(FramingError::Version),
         };
+        let is_url = [&b"http://"[..], b"https://"].iter().any(|scheme| {
+            target.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme))
+        });
+        let is_all = target == b"*" && method == b"OPTIONS";
+        // What CONNECT names is refused with the method.
+        if !target.starts_with(b"/") && !is_url && !is_all && method != b"CONNECT" {
+            return Err(FramingError::Form);
+        }
         Ok(())
     }
 
@@ -219,7 +232,7 @@ mod tests {
 
     #[test]
     fn a_first_line_is_three_words() {
-        use FramingError::{LineEnd, RequestLine, Target, Version};
+        use FramingError::{Form, LineEnd, RequestLine, Target, Version};
         for (line, fault) in [
             ("", RequestLine),
             ("GET", RequestLine),
@@ -238,6 +251,11 @@ mod tests {
             ("GET /\0 HTTP/1.1", Target),
             ("GET /\r HTTP/1.1", Target),
             ("GET /#a HTTP/1.1", Target),
+            ("GET ! HTTP/1.1", Form),
+            ("GET a HTTP/1.1", Form),
+            ("GET a:80 HTTP/1.1", Form),
+            ("GET ftp://a/ HTTP/1.1", Form),
+            ("GET * HTTP/1.1", Form),
         ] {
             let head = format!("\r\n{line}\r\nHost: a\r\n\r\n");
             assert_eq!(refused(head), fault, "{line:?}");
