@@ -48,7 +48,6 @@ pub(crate) struct Clients {
 
 impl Client {
     /// Who sends the request of these extensions.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for sessions and the audit"))]
     pub(crate) fn of(extensions: &Extensions) -> Self {
         extensions.get().copied().unwrap_or_default()
     }
@@ -102,7 +101,6 @@ impl Clients {
     }
 
     /// Counts a request of `client` that came with a token that is known.
-    #[cfg_attr(not(test), expect(dead_code, reason = "no token is known yet"))]
     pub(crate) fn meet_token(
         &self,
         client: Client,

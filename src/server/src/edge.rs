@@ -21,6 +21,7 @@ use ploinky_contract::{CommandName, TaskId, UserId};
 use ploinky_queue::code;
 
 use crate::byte_budget::ByteBudget;
+use crate::clients::{Client, Clients};
 use crate::grants::{Grants, wall_clock_s};
 use crate::guardian::{self, Admitted, Caller, Head, Identity};
 use crate::health;
@@ -48,6 +49,7 @@ pub(crate) struct Edge {
     table: Table,
     instance: u16,
     tasks: TaskLog,
+    clients: Arc<Clients>,
     /// Who holds which token.
     grants: Grants,
     /// Makes ids of repeatable tasks.
@@ -63,13 +65,24 @@ impl Edge {
     pub(crate) fn new(
         table: Table,
         instance: u16,
+        clients: Arc<Clients>,
         grants: Grants,
         key: TaskKey,
         now: Instant,
     ) -> Self {
         let bodies = ByteBudget::new(BODIES_MAX_BYTES);
         let (uploads, streams) = (Uploads::default(), Streams::default());
-        Self { table, instance, tasks: TaskLog::new(now), grants, key, bodies, uploads, streams }
+        Self {
+            table,
+            instance,
+            tasks: TaskLog::new(now),
+            clients,
+            grants,
+            key,
+            bodies,
+            uploads,
+            streams,
+        }
     }
 
     /// Who makes the request.
@@ -85,7 +98,12 @@ impl Edge {
             is_tls: routes.has_external_tls(),
             now_s: wall_clock_s(),
         };
-        guardian::identify(head, parts, identity)
+        let caller = guardian::identify(head, parts, identity)?;
+        if let Some(known) = caller.known() {
+            let client = Client::of(&parts.extensions);
+            self.clients.meet_token(client, known.digest(), Instant::now())?;
+        }
+        Ok(caller)
     }
 
     /// What answers where at present.

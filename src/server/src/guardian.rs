@@ -9,6 +9,7 @@ mod form;
 mod header_value;
 mod host;
 mod identity;
+mod origin;
 mod permission;
 mod prefer;
 mod subscription;
@@ -30,6 +31,7 @@ pub(crate) use self::form::{AdmittedForm, admit_form};
 pub(crate) use self::header_value::HeaderError;
 pub(crate) use self::host::HostError;
 pub(crate) use self::identity::{Caller, Door, Identity};
+use self::origin::is_cross_site;
 pub(crate) use self::permission::Gate;
 pub(crate) use self::subscription::{Subscription, admit_subscription};
 pub(crate) use self::wishes::Wishes;
@@ -158,12 +160,6 @@ pub(crate) fn permit_again(
 /// The `Content-Length`, which the parser below has checked to be one number.
 pub(crate) fn announced_bytes(headers: &HeaderMap) -> Option<u64> {
     headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
-}
-
-/// Whether a browser says that a page of another site made this request (Fetch Metadata, W3C). A visitor of
-/// such a page must not call agents by it, least of all those on the visitor's own network.
-fn is_cross_site(headers: &HeaderMap) -> bool {
-    headers.get_all("sec-fetch-site").iter().any(|value| value.as_bytes() == b"cross-site")
 }
 
 fn names_h2c(value: &[u8]) -> bool {

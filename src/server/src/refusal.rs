@@ -56,6 +56,11 @@ pub(crate) enum Refusal {
     /// A page of another site made the request.
     #[error("a page of another site may not call agents")]
     CrossSite,
+    /// A form that a page of any site could have sent, with the cookie of somebody.
+    #[error(
+        "a form with the cookie of a session must say where it comes from, by `Origin` or `Sec-Fetch-Site`; programs send `Authorization: Bearer` or the Content-Type application/json"
+    )]
+    NoOrigin,
     /// The body is something else than JSON.
     #[error("the body must have the Content-Type application/json")]
     MediaType,

@@ -245,6 +245,7 @@ mod tests {
                 "POST",
             ),
             (Refusal::CrossSite, 403, "FORBIDDEN", ""),
+            (Refusal::NoOrigin, 403, "FORBIDDEN", ""),
             (Refusal::OtherDomain, 403, "FORBIDDEN", ""),
             (Refusal::CommandNeeded, 403, "FORBIDDEN", ""),
             (Refusal::Forbidden("a".parse().unwrap()), 403, "FORBIDDEN", ""),

@@ -102,7 +102,14 @@ async fn run(
     let (instance, key) = (origin.submitter.instance, TaskKey::new(&state));
     let clients = Arc::new(Clients::new(table.clone()));
     let grants = Grants::new(&state);
-    let edge = Edge::new(table.clone(), instance, grants.clone(), key, Instant::now());
+    let edge = Edge::new(
+        table.clone(),
+        instance,
+        Arc::clone(&clients),
+        grants.clone(),
+        key,
+        Instant::now(),
+    );
     let edge = Arc::new(edge);
     let instances = runtime.instances();
     let reloader = Reloader::start(state, runtime, origin.clone(), table.clone()).await;

@@ -16,7 +16,7 @@ use crate::byte_budget::{ByteBudget, ByteShare};
 use crate::listener::ChunkError;
 
 /// Media types of a body. The last is what `curl -d` says of any body; that pages of other sites may not post
-/// is decided by [`super::is_cross_site`], as they can post `text/plain`, too.
+/// is decided by [`super::origin`], as they can post `text/plain`, too.
 const MEDIA_TYPES: [&str; 3] =
     ["application/json", "text/plain", "application/x-www-form-urlencoded"];
 

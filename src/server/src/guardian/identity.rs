@@ -7,6 +7,7 @@ use http::{Extensions, Request};
 use ploinky_contract::{Domain, Role, UserId};
 
 use super::credential::{self, Carrier, Credential};
+use super::origin;
 use crate::grants::{Grants, Known};
 use crate::refusal::Refusal;
 
@@ -146,6 +147,9 @@ pub(super) fn identify(parts: &Parts, identity: Identity<'_>) -> Result<Caller, 
     };
     match (known, carrier) {
         (Some(known), _) if counts_at(&known, domain) => {
+            if carrier == Carrier::Cookie {
+                origin::check(parts, is_tls)?;
+            }
             Ok(Caller { user: known.grant().user_id.clone(), by: By::Grant(known, carrier) })
         }
         (Some(_) | None, Carrier::Cookie) => Ok(Caller::nobody()),

@@ -4,7 +4,7 @@ use http::Method;
 use http::request::Parts;
 use ploinky_contract::CommandName;
 
-use super::{Admitted, Caller, Gate, Head, Wishes, call, is_cross_site};
+use super::{Admitted, Caller, Carrier, Gate, Head, Wishes, call, is_cross_site, origin};
 use crate::refusal::Refusal;
 use crate::tasks::{once, pairs, refused};
 
@@ -34,6 +34,9 @@ pub(crate) fn admit_subscription(
     // A GET that runs something: a link or an image of another site must not.
     if is_cross_site(&parts.headers) {
         return Err(Refusal::CrossSite);
+    }
+    if caller.carrier() == Some(Carrier::Cookie) {
+        origin::check_always(&parts.headers, false)?;
     }
     if parts.headers.contains_key(LAST_EVENT_ID) {
         return Ok(Subscription::Lost);

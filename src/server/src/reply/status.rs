@@ -45,6 +45,7 @@ pub(super) fn said(refusal: &Refusal) -> Said {
         Refusal::UriTooLong => plain(StatusCode::URI_TOO_LONG, "BAD_REQUEST"),
         Refusal::Method { .. } => plain(StatusCode::METHOD_NOT_ALLOWED, "METHOD_NOT_ALLOWED"),
         Refusal::CrossSite
+        | Refusal::NoOrigin
         | Refusal::OtherDomain
         | Refusal::Forbidden(_)
         | Refusal::CommandNeeded => plain(StatusCode::FORBIDDEN, "FORBIDDEN"),
