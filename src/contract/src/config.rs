@@ -255,25 +255,6 @@ mod tests {
                 "`domains[0].name`: `../x` is not a domain",
             ),
             (
-                r#"{"domains":[{"name":"a","auth":{"admin":true}}],"deployments":[]}"#.to_owned(),
-                "`domains[0].auth.admin`: unknown field `admin`",
-            ),
-            (
-                r#"{"domains":[{"name":"a","auth":{"grants":["x*"]}}],"deployments":[]}"#
-                    .to_owned(),
-                "`domains[0].auth.grants[0]`: `x*` is not a pattern",
-            ),
-            (
-                r#"{"domains":[{"name":"a","auth":{"sessionIdle":59}}],"deployments":[]}"#
-                    .to_owned(),
-                "`domains[0].auth.sessionIdle`: 59 is not in the range 60 to 2592000 seconds",
-            ),
-            (
-                r#"{"domains":[{"name":"a","auth":{"sessionMax":900}}],"deployments":[]}"#
-                    .to_owned(),
-                "`domains[0].auth.sessionIdle`: 1800 is longer than `sessionMax`, 900",
-            ),
-            (
                 with(&format!("{deployment},{deployment}")),
                 "`deployments[1].path`: `localhost/a` is there twice",
             ),
@@ -343,6 +324,31 @@ mod tests {
             (
                 r#"{"domains":[],"deployments":[],"settings":{"workersCount":65}}"#.to_owned(),
                 "`settings.workersCount`: 65 is not `auto`",
+            ),
+        ] {
+            let found = Config::parse(text.as_bytes()).unwrap_err().to_string();
+            assert!(found.contains(expected), "{text}\n  gave: {found}\n  want: {expected}");
+        }
+    }
+
+    #[test]
+    fn rules_of_an_agent_at_auth_are_checked() {
+        for (text, expected) in [
+            (
+                r#"{"domains":[{"name":"a","auth":{"admin":true}}],"deployments":[]}"#,
+                "`domains[0].auth.admin`: unknown field `admin`",
+            ),
+            (
+                r#"{"domains":[{"name":"a","auth":{"grants":["x*"]}}],"deployments":[]}"#,
+                "`domains[0].auth.grants[0]`: `x*` is not a pattern",
+            ),
+            (
+                r#"{"domains":[{"name":"a","auth":{"sessionIdle":59}}],"deployments":[]}"#,
+                "`domains[0].auth.sessionIdle`: 59 is not in the range 60 to 2592000 seconds",
+            ),
+            (
+                r#"{"domains":[{"name":"a","auth":{"sessionMax":900}}],"deployments":[]}"#,
+                "`domains[0].auth.sessionIdle`: 1800 is longer than `sessionMax`, 900",
             ),
         ] {
             let found = Config::parse(text.as_bytes()).unwrap_err().to_string();

@@ -1,5 +1,6 @@
 //! One request, from its head to its answer: the order of the stages, and nothing else.
 
+mod auth;
 mod calls;
 mod durable;
 mod stream;
@@ -36,7 +37,7 @@ use crate::streams::Streams;
 use crate::task_key::TaskKey;
 use crate::task_queue::{Held, Outcome};
 use crate::uploads::{Files, Uploads};
-use crate::{output, tasks};
+use crate::{output, sessions, tasks};
 
 /// Bytes of a refused body that are not worth a connection: they have arrived with the head.
 const SMALL_BODY_BYTES: u64 = 16 * 1024;
@@ -85,6 +86,11 @@ impl Edge {
         }
     }
 
+    /// Who holds which token.
+    pub(crate) fn grants(&self) -> &Grants {
+        &self.grants
+    }
+
     /// Who makes the request.
     pub(crate) fn identify(
         &self,
@@ -95,7 +101,7 @@ impl Edge {
         let identity = Identity {
             grants: &self.grants,
             domain: routes.resolve(head.domain()),
-            is_tls: routes.has_external_tls(),
+            is_tls: self.is_tls(routes),
             now_s: wall_clock_s(),
         };
         let caller = guardian::identify(head, parts, identity)?;
@@ -104,6 +110,12 @@ impl Edge {
             self.clients.meet_token(client, known.digest(), Instant::now())?;
         }
         Ok(caller)
+    }
+
+    /// Whether browsers come by TLS: the one place that decides it. This process ends none itself.
+    #[expect(clippy::unused_self, reason = "where TLS ends here it is known by the listener")]
+    fn is_tls(&self, routes: &Routes) -> bool {
+        routes.has_external_tls()
     }
 
     /// What answers where at present.
@@ -137,6 +149,9 @@ impl Edge {
             .route("/healthz", any(health::answer))
             .route(tasks::ROOT, any(tasks::answer))
             .route(&format!("{}/{{*rest}}", tasks::ROOT), any(tasks::answer))
+            .route(sessions::SELF, any(sessions::answer))
+            .route(sessions::ROOT, any(sessions::answer))
+            .route(&format!("{}/{{*rest}}", sessions::ROOT), any(sessions::answer))
             .fallback(answer)
             .with_state(Arc::clone(self))
     }
@@ -161,9 +176,12 @@ async fn answer(State(edge): State<Arc<Edge>>, request: Request) -> Response {
             match routes.find(head.domain(), parts.uri.path()) {
                 Some(Target::Agent(agent)) => match edge.identify(&routes, &head, &parts) {
                     Ok(caller) => {
-                        let asked =
-                            Asked { edge: &edge, agent, head, caller, parts: &parts, started };
+                        let (edge, routes, parts) = (&edge, &*routes, &parts);
+                        let asked = Asked { edge, routes, agent, head, caller, parts, started };
                         return match agent.below(parts.uri.path()) {
+                            below if agent.gate().path.is_auth() => {
+                                auth::answer(asked, below, body).await
+                            }
                             upload::PATH => upload::answer(asked, body).await,
                             stream::PATH => stream::answer(&asked),
                             _ => call(asked, body).await,
@@ -189,6 +207,7 @@ async fn answer(State(edge): State<Arc<Edge>>, request: Request) -> Response {
 /// Somebody who asks an agent for something.
 struct Asked<'a> {
     edge: &'a Arc<Edge>,
+    routes: &'a Routes,
     agent: &'a Arc<Agent>,
     head: Head,
     caller: Caller,
@@ -196,8 +215,15 @@ struct Asked<'a> {
     started: Instant,
 }
 
+impl Asked<'_> {
+    /// Whether browsers come by TLS.
+    fn is_tls(&self) -> bool {
+        self.edge.is_tls(self.routes)
+    }
+}
+
 async fn call(asked: Asked<'_>, body: Body) -> Response {
-    let Asked { edge, agent, head, caller, parts, started } = asked;
+    let Asked { edge, routes: _, agent, head, caller, parts, started } = asked;
     let who = (&caller, agent.gate());
     let admitted = match guardian::admit(&head, parts, body, &edge.bodies, who).await {
         Ok(admitted) => admitted,

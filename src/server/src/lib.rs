@@ -25,11 +25,14 @@ mod clients;
 
 mod edge;
 mod health;
+mod sessions;
 mod tasks;
 
 mod guardian;
 
 mod grants;
+
+mod login;
 
 mod routes;
 

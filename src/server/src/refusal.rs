@@ -6,13 +6,14 @@
 use std::time::Duration;
 
 use ploinky_contract::limits::{
-    IN_FLIGHT_PER_AGENT, STREAMS_AT_ONCE, STREAMS_PER_AGENT, URI_MAX_BYTES,
+    IN_FLIGHT_PER_AGENT, SESSIONS_MAX, STREAMS_AT_ONCE, STREAMS_PER_AGENT, URI_MAX_BYTES,
 };
 use ploinky_contract::{CommandName, TaskId, TaskState, UserId};
 use ploinky_queue::{BadResult, SubmitError};
 
 use crate::guardian::{CallError, CredentialError, HeaderError, HostError, ReadError};
 use crate::listener::FramingError;
+use crate::login::LoginError;
 use crate::tasks::QueryError;
 use crate::uploads::UploadError;
 
@@ -100,6 +101,24 @@ pub(crate) enum Refusal {
     /// As many streams of the agent as allowed go on.
     #[error("{STREAMS_PER_AGENT} streams of the agent go on already; try again later")]
     StreamsOfAgent,
+    /// A call of the agent at `/auth` is to be kept.
+    #[error("calls of /auth are waited for: leave out Prefer: respond-async and Idempotency-Key")]
+    MustBeWaitedFor,
+    /// The agent knows nobody by what was given.
+    #[error("the login is refused")]
+    LoginRefused,
+    /// What the agent answered to a login is no session.
+    #[error("the agent gave a result that cannot be used")]
+    BadLogin(#[source] LoginError),
+    /// As many sessions as allowed are there.
+    #[error("{SESSIONS_MAX} sessions are there; try again later")]
+    SessionsFull,
+    /// A session cannot be written, read or removed.
+    #[error("sessions cannot be used now")]
+    NoSession(#[source] std::io::Error),
+    /// There is no such session, or it is somebody else's.
+    #[error("there is no such session")]
+    SessionNotFound,
     /// Nothing is deployed there.
     #[error("nothing is deployed at this path")]
     NothingThere,
@@ -208,7 +227,11 @@ impl Refusal {
     pub(crate) fn is_of_request(&self) -> bool {
         matches!(
             self,
-            Self::UnknownCommand(_) | Self::Header(_) | Self::Callback(_) | Self::KeyReused(_)
+            Self::UnknownCommand(_)
+                | Self::LoginRefused
+                | Self::Header(_)
+                | Self::Callback(_)
+                | Self::KeyReused(_)
         )
     }
 }

@@ -7,6 +7,7 @@ mod file;
 mod output;
 mod page;
 mod protection;
+mod session;
 mod status;
 mod task;
 mod upload;
@@ -25,6 +26,7 @@ pub(crate) use self::file::found;
 pub(crate) use self::output::{again as file_again, once as file_once};
 use self::page::page;
 use self::protection::{protect, protect_site};
+pub(crate) use self::session::{caller, ended, put_no_session, put_session, sessions};
 use self::status::{Said, ends_connection, said, status_of_code};
 pub(crate) use self::task::{
     accepted, callback_key, ending, purged, put_wait, removed, status_of_end, task, task_page,
@@ -98,7 +100,11 @@ pub(crate) fn outcome(id: TaskId, outcome: &Outcome, share: Option<ByteShare>) -
         Some(share) => Bytes::from_owner(Large { bytes, _share: share }),
     };
     let mut response = json(status, bytes);
-    put_task_id(response.headers_mut(), id);
+    let headers = response.headers_mut();
+    put_task_id(headers, id);
+    if status == StatusCode::UNAUTHORIZED {
+        headers.insert(header::WWW_AUTHENTICATE, CHALLENGE);
+    }
     response
 }
 
@@ -139,7 +145,7 @@ pub(crate) fn refusal(
     if let Refusal::Method { allowed, .. } = refusal {
         headers.insert(header::ALLOW, HeaderValue::from_static(allowed));
     }
-    if matches!(refusal, Refusal::Unauthenticated) {
+    if matches!(refusal, Refusal::Unauthenticated | Refusal::LoginRefused) {
         headers.insert(header::WWW_AUTHENTICATE, CHALLENGE);
     }
     if matches!(refusal, Refusal::InvalidToken) {
@@ -151,6 +157,22 @@ pub(crate) fn refusal(
     if close || ends_connection(refusal) {
         headers.insert(header::CONNECTION, CLOSE);
     }
+    response
+}
+
+/// The response to a wish that was carried out; `value` is what the agent said to it.
+pub(crate) fn done(value: Option<&RawValue>) -> Response {
+    let none = || br#"{"success":true,"data":null}"#.to_vec();
+    json(StatusCode::OK, value.map_or_else(none, success))
+}
+
+/// A response without a body.
+pub(crate) fn nothing(status: StatusCode) -> Response {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    protect(headers);
+    headers.insert(header::CACHE_CONTROL, NO_STORE);
     response
 }
 
@@ -318,6 +340,10 @@ mod tests {
         for (code, status) in [
             ("UNKNOWN_COMMAND", 404),
             ("NOT_FOUND", 404),
+            ("UNAUTHENTICATED", 401),
+            ("FORBIDDEN", 403),
+            ("CONFLICT", 409),
+            ("TOO_MANY_REQUESTS", 429),
             ("INVALID_PARAMS", 400),
             ("HANDLER_FAILED", 500),
             ("SOMETHING_OF_ITS_OWN", 500),

@@ -14,7 +14,7 @@ pub(super) const PATH: &str = "/subscribe";
 
 /// Answers a subscription.
 pub(super) fn answer(asked: &Asked<'_>) -> Response {
-    let Asked { edge, agent, head, caller, parts, started } = asked;
+    let Asked { edge, routes: _, agent, head, caller, parts, started } = asked;
     let refused = match guardian::admit_subscription(head, parts, caller, agent.gate()) {
         Ok(Subscription::Lost) => return reply::lost(),
         Ok(Subscription::New(admitted)) => match edge.streams.admit() {

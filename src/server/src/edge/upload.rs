@@ -37,7 +37,7 @@ pub(super) async fn answer(asked: Asked<'_>, body: Body) -> Response {
 }
 
 async fn receive(asked: &Asked<'_>, body: Body) -> Result<(Admitted, Files), Refusal> {
-    let Asked { edge, agent, head, caller, parts, started: _ } = asked;
+    let Asked { edge, routes: _, agent, head, caller, parts, started: _ } = asked;
     let form = guardian::admit_form(head, parts, caller, agent.gate())?;
     if let Some(command) = form.command()
         && !agent.knows(command)

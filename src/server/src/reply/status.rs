@@ -29,6 +29,7 @@ pub(super) fn said(refusal: &Refusal) -> Said {
         | Refusal::Connect
         | Refusal::Upgrade
         | Refusal::Credential(_)
+        | Refusal::MustBeWaitedFor
         | Refusal::Call(_)
         | Refusal::Header(_)
         | Refusal::Query(_)
@@ -60,7 +61,7 @@ pub(super) fn said(refusal: &Refusal) -> Said {
         Refusal::Framing(_) => plain(StatusCode::BAD_REQUEST, "BAD_REQUEST"),
         Refusal::Callback(_) => plain(StatusCode::BAD_REQUEST, "CALLBACK_REFUSED"),
         Refusal::KeyReused(_) => plain(StatusCode::UNPROCESSABLE_ENTITY, "IDEMPOTENCY_KEY_REUSED"),
-        Refusal::Unauthenticated | Refusal::InvalidToken => {
+        Refusal::Unauthenticated | Refusal::InvalidToken | Refusal::LoginRefused => {
             plain(StatusCode::UNAUTHORIZED, "UNAUTHENTICATED")
         }
         Refusal::TaskNotFound => plain(StatusCode::NOT_FOUND, "TASK_NOT_FOUND"),
@@ -74,6 +75,7 @@ pub(super) fn said(refusal: &Refusal) -> Said {
         }
         Refusal::Upload(error) => upload::said(error),
         Refusal::StreamUnsupported => plain(StatusCode::NOT_IMPLEMENTED, "STREAM_UNSUPPORTED"),
+        Refusal::SessionNotFound => plain(StatusCode::NOT_FOUND, "SESSION_NOT_FOUND"),
         Refusal::NothingThere | Refusal::NoFile => plain(StatusCode::NOT_FOUND, "NOT_FOUND"),
         Refusal::UnknownCommand(_) => plain(StatusCode::NOT_FOUND, code::UNKNOWN_COMMAND),
         Refusal::Backlog { .. } | Refusal::BacklogOfUser { .. } => {
@@ -87,6 +89,8 @@ pub(super) fn said(refusal: &Refusal) -> Said {
         Refusal::Read(ReadError::NoMemory)
         | Refusal::SameKeyIsComing
         | Refusal::Streams
+        | Refusal::SessionsFull
+        | Refusal::NoSession(_)
         | Refusal::Broken
         | Refusal::Overrun
         | Refusal::Queue(_)
@@ -98,7 +102,9 @@ pub(super) fn said(refusal: &Refusal) -> Said {
         Refusal::BadResult(BadResult::Record(RecordError::TooLong { .. })) => {
             plain(StatusCode::BAD_GATEWAY, code::RESULT_TOO_LARGE)
         }
-        Refusal::BadResult(_) => plain(StatusCode::BAD_GATEWAY, code::AGENT_BAD_RESULT),
+        Refusal::BadResult(_) | Refusal::BadLogin(_) => {
+            plain(StatusCode::BAD_GATEWAY, code::AGENT_BAD_RESULT)
+        }
     }
 }
 
@@ -107,6 +113,10 @@ pub(super) fn status_of_code(code: &str) -> StatusCode {
     match code {
         code::UNKNOWN_COMMAND | "NOT_FOUND" => StatusCode::NOT_FOUND,
         code::INVALID_PARAMS => StatusCode::BAD_REQUEST,
+        "UNAUTHENTICATED" => StatusCode::UNAUTHORIZED,
+        "FORBIDDEN" => StatusCode::FORBIDDEN,
+        "CONFLICT" => StatusCode::CONFLICT,
+        "TOO_MANY_REQUESTS" => StatusCode::TOO_MANY_REQUESTS,
         code::RESULT_TOO_LARGE | code::AGENT_BAD_RESULT | code::AGENT_CRASHED => {
             StatusCode::BAD_GATEWAY
         }

@@ -14,7 +14,8 @@ use serde_json::value::RawValue;
 pub(crate) type Trick = fn(&Path, TaskId);
 
 /// A running agent. `echo` gives its parameters back, `fail` fails, `request` gives the whole request file,
-/// `hang` waits until it is asked to end, `hostile` does the trick and never ends by itself.
+/// `login` answers with the first of them, unless it
+/// is `"wrong"`, `hang` waits until it is asked to end, `hostile` does the trick and never ends by itself.
 pub(crate) struct Agent {
     stop: Arc<AtomicBool>,
     awake: Arc<AtomicBool>,
@@ -95,6 +96,18 @@ fn answer(consumer: &Consumer, claim: &Claim) {
             let params = claim.request().unwrap().params;
             let params: Vec<_> = params.iter().map(|param| param.get()).collect();
             consumer.complete(claim, &raw(format!("[{}]", params.join(",")))).unwrap();
+        }
+        "login" => {
+            let params = claim.request().unwrap().params;
+            match params.get(1).map(|param| param.get()) {
+                Some("\"wrong\"") | None => {
+                    let error = TaskError::new("UNAUTHENTICATED", "name or password is wrong");
+                    consumer.fail(claim, &error).unwrap();
+                }
+                Some(said) => {
+                    consumer.complete(claim, &raw(said.to_owned())).unwrap();
+                }
+            }
         }
         "request" => {
             let text = String::from_utf8(claim.bytes().to_vec()).unwrap();

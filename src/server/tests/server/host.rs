@@ -57,6 +57,9 @@ impl Host {
         let root = tempfile::tempdir().unwrap();
         std::fs::create_dir_all(root.path().join("state/agents")).unwrap();
         std::fs::create_dir_all(root.path().join("run/inst")).unwrap();
+        for directory in ["activeUsers/used", "adminSessions", "tokens"] {
+            std::fs::create_dir_all(root.path().join("state").join(directory)).unwrap();
+        }
         std::fs::write(root.path().join("state/task.key"), "0f".repeat(32)).unwrap();
         Self { root, servers: AtomicUsize::new(0) }
     }
@@ -90,13 +93,25 @@ impl Host {
 
     /// The directory of a container agent with a manifest and an empty queue.
     pub(crate) fn agent(&self, domain: &str, path: &str, timeout_s: u64) -> AgentDir {
+        self.agent_with(domain, path, timeout_s, "")
+    }
+
+    /// The same with more members in its manifest, each of which begins with a comma.
+    pub(crate) fn agent_with(
+        &self,
+        domain: &str,
+        path: &str,
+        timeout_s: u64,
+        members: &str,
+    ) -> AgentDir {
         let directory = self.directory(domain, path);
         for name in QUEUE {
             std::fs::create_dir_all(directory.tasks().join(name)).unwrap();
         }
         let manifest = format!(
             r#"{{"name":"a","container":"localhost/a","timeout":{timeout_s},
-                "commands":{{"echo":"x","fail":"x","request":"x","hang":"x","hostile":"x"}}}}"#
+                "commands":{{"echo":"x","fail":"x","request":"x","hang":"x","hostile":"x",
+                "login":"x","user.list":"x"}}{members}}}"#
         );
         std::fs::write(directory.manifest(), manifest).unwrap();
         directory

@@ -21,6 +21,7 @@ mod refusals;
 mod reload;
 mod resources;
 mod routing;
+mod sessions;
 mod smuggling;
 mod streams;
 mod tasks;

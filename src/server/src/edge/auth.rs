@@ -1,0 +1,167 @@
+//! Calls of the agent at `/auth`: a login that it knows becomes a session, and a logout ends one.
+//!
+//! The parameters of these calls are secrets, so they are waited for: the request is in memory, where the host has
+//! memory for calls, and is gone with the answer.
+
+use axum::body::Body;
+use axum::response::Response;
+use ploinky_contract::{Token, chain};
+use ploinky_journal::{Deed, audit};
+use serde_json::value::RawValue;
+
+use super::{Asked, Line, has_large_body, reader};
+use crate::grants::{Kind, Known, MintError, wall_clock_s};
+use crate::guardian::{self, Admitted, Caller};
+use crate::login::Login;
+use crate::refusal::Refusal;
+use crate::reply;
+use crate::task_queue::{Held, Outcome, Ticket as _};
+
+/// Answers a call of the agent at `/auth`. What is `below` it belongs to Ploinky.
+pub(super) async fn answer(asked: Asked<'_>, below: &str, body: Body) -> Response {
+    let (edge, agent, parts) = (asked.edge, asked.agent, asked.parts);
+    if !below.is_empty() {
+        let is_unread = has_large_body(&parts.headers);
+        return reply::refusal(&Refusal::NothingThere, None, reader(parts), is_unread);
+    }
+    let who = (&asked.caller, agent.gate());
+    let admitted = match guardian::admit(&asked.head, parts, body, &edge.bodies, who).await {
+        Ok(admitted) if admitted.wishes().is_durable() => Err(Refusal::MustBeWaitedFor),
+        admitted => admitted,
+    };
+    match admitted {
+        Ok(admitted) => match admitted.command().as_str() {
+            "login" => login(asked, admitted).await,
+            "logout" => logout(asked, admitted).await,
+            _ => Line::new(edge, agent, &admitted, asked.started).answer(admitted, None).await,
+        },
+        Err(refused) => {
+            tracing::debug!(AGENT = %agent.id(), "refused: {refused}");
+            let is_unread = !matches!(refused, Refusal::Call(_)) && has_large_body(&parts.headers);
+            reply::refusal(&refused, None, reader(parts), is_unread)
+        }
+    }
+}
+
+async fn login(asked: Asked<'_>, admitted: Admitted) -> Response {
+    let mut line = Line::new(asked.edge, asked.agent, &admitted, asked.started);
+    let ticket = match asked.agent.call(admitted, None) {
+        Ok(ticket) => ticket,
+        Err(refused) => return line.refuse(&refused),
+    };
+    let id = ticket.id();
+    line.id = Some(id);
+    let held = match ticket.wait().await {
+        Ok(held) => held,
+        Err(refused) => return line.refuse(&refused),
+    };
+    let Outcome::Done(value) = &held.outcome else { return line.end(id, held) };
+    match begin(&asked, value).await {
+        Ok((token, data, seconds)) => {
+            let outcome = Outcome::Done(data);
+            let mut response = line.end(id, Held { outcome, share: None, file: None });
+            reply::put_session(&mut response, &token, seconds, asked.is_tls());
+            response
+        }
+        Err(refused) => line.refuse(&refused),
+    }
+}
+
+/// The session for whom the agent knows: its token, what the client is told, and the seconds of its life.
+async fn begin(
+    asked: &Asked<'_>,
+    value: &RawValue,
+) -> Result<(Token, Box<RawValue>, u64), Refusal> {
+    let login = Login::parse(value).map_err(Refusal::BadLogin)?.ok_or(Refusal::LoginRefused)?;
+    let domain = asked.routes.resolve(asked.head.domain()).clone();
+    let rules = asked.routes.auth_rules(&domain);
+    let grant = login.grant(&domain, &rules, wall_clock_s());
+    if login.is_admin() {
+        tracing::warn!(
+            USER_ID = %login.user(),
+            "the agent at {domain}/auth wanted to make {} an owner; the session is an ordinary one",
+            login.user()
+        );
+    }
+    let (grants, written) = (asked.edge.grants.clone(), grant.clone());
+    let minted = tokio::task::spawn_blocking(move || grants.sessions().mint(&written)).await;
+    let token = match minted {
+        Ok(Ok(token)) => token,
+        Ok(Err(MintError::Full)) => return Err(Refusal::SessionsFull),
+        Ok(Err(MintError::Io(error))) => return Err(Refusal::NoSession(error)),
+        Err(ended) => return Err(Refusal::NoSession(std::io::Error::other(ended))),
+    };
+    let seconds = rules.session_max;
+    let patterns: Vec<_> =
+        grant.allowed_commands.patterns().iter().map(ToString::to_string).collect();
+    audit(&Deed {
+        actor: grant.user_id.as_str(),
+        action: "session.begin",
+        object: &format!("{domain} {}", brief(token.digest().as_str())),
+        before: "",
+        after: &patterns.join(" "),
+        result: "done",
+    });
+    // Who logs in again has one session and not two, and never one that somebody else may know.
+    if let Some(known) = session_of(&asked.caller) {
+        end(asked, known).await.unwrap_or_else(|error| {
+            tracing::error!("cannot end the session before this one: {error}");
+        });
+    }
+    let data = login.data(&grant, &token);
+    Ok((token, data, seconds))
+}
+
+/// Ends the session of the caller, whatever the agent says of it.
+async fn logout(asked: Asked<'_>, admitted: Admitted) -> Response {
+    let mut line = Line::new(asked.edge, asked.agent, &admitted, asked.started);
+    let Some(known) = session_of(&asked.caller) else {
+        let mut response = reply::done(None);
+        line.write(response.status().as_u16(), "", None);
+        reply::put_no_session(&mut response, asked.is_tls());
+        return response;
+    };
+    if let Err(error) = end(&asked, known).await {
+        return line.refuse(&Refusal::NoSession(error));
+    }
+    let mut told = None;
+    if asked.agent.knows(admitted.command())
+        && let Ok(ticket) = asked.agent.call(admitted, None)
+    {
+        line.id = Some(ticket.id());
+        told = match ticket.wait().await {
+            Ok(Held { outcome: Outcome::Done(value), .. }) => Some(value),
+            Ok(_) | Err(_) => None,
+        };
+    }
+    let mut response = reply::done(told.as_deref());
+    line.write(response.status().as_u16(), "", None);
+    reply::put_no_session(&mut response, asked.is_tls());
+    response
+}
+
+/// The session of a user; what the supervisor made is not ended here.
+fn session_of(caller: &Caller) -> Option<&Known> {
+    caller.known().filter(|known| known.kind() == Kind::Session)
+}
+
+async fn end(asked: &Asked<'_>, known: &Known) -> std::io::Result<()> {
+    let (grants, digest) = (asked.edge.grants.clone(), known.digest().clone());
+    let ended = tokio::task::spawn_blocking(move || grants.sessions().end(&digest)).await;
+    let result = ended.map_err(std::io::Error::other)?;
+    let reason = result.as_ref().err().map(|error| chain(error));
+    audit(&Deed {
+        actor: known.grant().user_id.as_str(),
+        action: "session.end",
+        object: brief(known.digest().as_str()),
+        before: known.grant().user_id.as_str(),
+        after: "",
+        result: reason.as_deref().unwrap_or("done"),
+    });
+    result.map(|_was_there| ())
+}
+
+/// As much of a digest as tells sessions apart.
+fn brief(digest: &str) -> &str {
+    digest.get(..12).unwrap_or(digest)
+}
