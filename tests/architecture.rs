@@ -11,7 +11,7 @@ struct Row {
     never: &'static [&'static str],
 }
 
-const TABLE: [Row; 13] = [
+const TABLE: [Row; 14] = [
     Row {
         krate: "ploinky-callback",
         may_use: &["ploinky-contract", "ploinky-journal", "ploinky-queue"],
@@ -25,6 +25,11 @@ const TABLE: [Row; 13] = [
         krate: "ploinky-queue",
         may_use: &["ploinky-contract"],
         never: &["tokio", "zbus", "axum"],
+    },
+    Row {
+        krate: "ploinky-security",
+        may_use: &["ploinky-contract", "ploinky-password"],
+        never: &["tokio", "zbus", "axum", "rustix"],
     },
     Row {
         krate: "ploinky-server",
