@@ -11,6 +11,14 @@ pub enum ControlError {
     InvalidArgument(String),
     /// polkit says no.
     NotAuthorized(String),
+    /// The name or the password is wrong, or the token counts no more.
+    Unauthenticated(String),
+    /// The password has to be given again.
+    PasswordNeeded(String),
+    /// What is there already, or must stay, is in the way.
+    Conflict(String),
+    /// Too many log in at this moment.
+    Overloaded(String),
     /// There is no such deployment or agent.
     NotFound(String),
     /// The image is not on this host.

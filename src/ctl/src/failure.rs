@@ -68,9 +68,12 @@ impl Failure {
             ControlError::Failed(text) => Self::refused(what)
                 .cause(text)
                 .hint("`journalctl -u ploinky-supervisor -n 20` shows what it tried"),
-            ControlError::InvalidArgument(text) | ControlError::StartFailed(text) => {
-                Self::refused(what).cause(text)
-            }
+            ControlError::InvalidArgument(text)
+            | ControlError::StartFailed(text)
+            | ControlError::Unauthenticated(text)
+            | ControlError::PasswordNeeded(text)
+            | ControlError::Conflict(text)
+            | ControlError::Overloaded(text) => Self::refused(what).cause(text),
         }
     }
 

@@ -182,7 +182,7 @@ mod tests {
     fn a_list_is_shown_with_commas() {
         let text = br#"{"domains":[],"deployments":[],"settings":{"callbackOrigins":["https://a.org","http://b.org:81"]}}"#;
         let effective = Effective::new(&Config::parse(text).unwrap(), text);
-        let [_, _, _, _, _, (_key, value, origin), ..] = effective.rows();
+        let [_, _, _, _, _, _, _, (_key, value, origin), ..] = effective.rows();
         assert_eq!((value.as_str(), origin), ("https://a.org, http://b.org:81", Origin::File));
     }
 }

@@ -81,6 +81,11 @@ impl Accounts {
         Owner { uid: self.worker.map_or(0, |worker| worker.uid), gid: uid_first }
     }
 
+    /// Whether this is the uid of the workers; of root, too, and in tests of whoever runs this process.
+    pub(crate) fn may_connect(self, uid: u32) -> bool {
+        uid == 0 || uid == self.worker.map_or(Owner::myself().uid, |worker| worker.uid)
+    }
+
     /// The owner that a file has after it was given to `owner`.
     pub(crate) fn effective(self, owner: Owner) -> Owner {
         if self.worker.is_some() { owner } else { Owner::myself() }

@@ -20,6 +20,6 @@ mod lockout;
 mod record;
 mod store;
 
-pub(crate) use self::book::{Book, Claim, Found, Life, Listed, Made, Now, Order, Session};
-pub(crate) use self::desk::{Admins, Cost, Desk};
+pub(crate) use self::book::{Book, Claim, Found, Life, Listed, Now, Order, Session};
+pub(crate) use self::desk::{Admins, Cost};
 pub(crate) use self::error::AdminError;

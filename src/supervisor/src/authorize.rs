@@ -5,7 +5,7 @@ mod polkit;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use ploinky_control::{ACTION_INSPECT, ACTION_MANAGE};
+use ploinky_control::{ACTION_ACCOUNTS, ACTION_INSPECT, ACTION_MANAGE};
 use tokio::time::timeout;
 use zbus::Connection;
 use zbus::names::{BusName, UniqueName};
@@ -22,6 +22,8 @@ pub(crate) enum Action {
     Inspect,
     /// Change state.
     Manage,
+    /// Change who may log in, and tokens of programs.
+    Accounts,
 }
 
 /// Why a caller may not.
@@ -31,12 +33,12 @@ pub(crate) struct Denied(pub(crate) String);
 
 /// Says yes or no.
 pub(crate) trait Authority: Send + Sync {
-    /// Whether the caller with this name on the bus may do that.
+    /// Whether the caller with this name on the bus may do that; who it is, for the journal.
     fn check<'a>(
         &'a self,
         caller: Option<&'a UniqueName<'a>>,
         action: Action,
-    ) -> BoxFuture<'a, Result<(), Denied>>;
+    ) -> BoxFuture<'a, Result<String, Denied>>;
 }
 
 /// The system bus, which knows the uid of a caller, and polkit.
@@ -51,6 +53,7 @@ impl Action {
         match self {
             Self::Inspect => ACTION_INSPECT,
             Self::Manage => ACTION_MANAGE,
+            Self::Accounts => ACTION_ACCOUNTS,
         }
     }
 }
@@ -66,21 +69,25 @@ impl BusAuthority {
         Ok(bus.get_connection_unix_user(BusName::Unique(caller.clone())).await?)
     }
 
-    async fn decide(&self, caller: Option<&UniqueName<'_>>, action: Action) -> Result<(), Denied> {
+    async fn decide(
+        &self,
+        caller: Option<&UniqueName<'_>>,
+        action: Action,
+    ) -> Result<String, Denied> {
         let Some(caller) = caller else {
             return Err(Denied("the caller has no name on the bus".to_owned()));
         };
-        match timeout(BUS_LIMIT, self.uid(caller)).await {
-            Ok(Ok(0)) => return Ok(()),
-            Ok(Ok(_)) => {}
+        let uid = match timeout(BUS_LIMIT, self.uid(caller)).await {
+            Ok(Ok(0)) => return Ok("root".to_owned()),
+            Ok(Ok(uid)) => uid,
             Ok(Err(_)) | Err(_) => {
                 return Err(Denied("the bus does not tell who the caller is".to_owned()));
             }
-        }
+        };
         let id = action.id();
         match check(&self.connection, caller, id).await {
-            Ok(true) => Ok(()),
-            Ok(false) => Err(Denied(format!("polkit does not allow this user `{id}`"))),
+            Ok(true) => Ok(format!("uid {uid}")),
+            Ok(false) => Err(Denied(format!("polkit does not allow uid {uid} `{id}`"))),
             Err(PolkitError::Late) => {
                 Err(Denied(format!("polkit did not decide on `{id}` in time; nobody answered")))
             }
@@ -97,7 +104,7 @@ impl Authority for BusAuthority {
         &'a self,
         caller: Option<&'a UniqueName<'a>>,
         action: Action,
-    ) -> BoxFuture<'a, Result<(), Denied>> {
+    ) -> BoxFuture<'a, Result<String, Denied>> {
         Box::pin(self.decide(caller, action))
     }
 }

@@ -2,6 +2,8 @@
 //!
 //! ```text
 //!  ploinkyctl ── io.ploinky.Supervisor1 ──► verbs ──► authorize (root, or polkit)
+//!       └─────── io.ploinky.Accounts1 ────► account_verbs ──► admins ──► .admin, adminSessions/, tokens/
+//!  workers ───── the same, on a socket ─────┘ (an admin's token)
 //!                                             │
 //!  an editor ──► config.json ──► watch ───►  lifecycle ◄──► config_store, uid_map, agent_tree
 //!                                             │              (what is wanted, on disk)
@@ -16,9 +18,8 @@
 //! `/etc/containers/systemd` is root's command line, so that every text on the way there is a parsed type, and
 //! the last step refuses what it would have to escape.
 
+mod account_verbs;
 mod accounts;
-#[cfg_attr(not(test), expect(dead_code, unused_imports, reason = "no verb asks for it yet"))]
-#[cfg_attr(test, expect(unused_imports, reason = "no verb asks for it yet"))]
 mod admins;
 mod agent_tree;
 mod apply;
@@ -32,6 +33,7 @@ mod plan;
 mod podman;
 pub mod quadlet;
 mod serve;
+mod socket;
 mod state_file;
 mod systemd;
 mod task_key;

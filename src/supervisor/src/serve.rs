@@ -15,8 +15,10 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 use zbus::Connection;
 
+use crate::account_verbs::{AccountVerbs, Door};
 use crate::accounts::{AccountError, Accounts};
-use crate::authorize::BusAuthority;
+use crate::admins::{AdminError, Admins, Book};
+use crate::authorize::{Authority, BusAuthority};
 use crate::config_store::{ConfigStore, ConfigStoreError};
 use crate::lane::Lanes;
 use crate::lifecycle::{Handle, Host, Lifecycle, Reporter};
@@ -26,7 +28,7 @@ use crate::systemd::{SystemdBus, SystemdError};
 use crate::unit_store::UnitStore;
 use crate::verbs::Verbs;
 use crate::watch::Watch;
-use crate::{agent_tree, task_key};
+use crate::{agent_tree, socket, task_key};
 
 /// Time for a change under way when the process is told to stop; below `TimeoutStopSec=` of the unit.
 const STOP_LIMIT: Duration = Duration::from_secs(30);
@@ -40,6 +42,8 @@ pub(crate) enum ServeError {
     State(#[source] std::io::Error),
     #[error(transparent)]
     Accounts(AccountError),
+    #[error("the admins cannot be looked after")]
+    Admins(#[source] AdminError),
     #[error(transparent)]
     Config(ConfigStoreError),
     #[error("cannot watch the configuration")]
@@ -60,7 +64,7 @@ impl ServeError {
     /// What a unit that does not restart on a wrong configuration goes by.
     pub(crate) fn exit_code(&self) -> ExitCode {
         ExitCode::from(match self {
-            Self::State(_) | Self::Accounts(_) | Self::Config(_) => exit::CONFIG,
+            Self::State(_) | Self::Accounts(_) | Self::Admins(_) | Self::Config(_) => exit::CONFIG,
             Self::Bus(_) | Self::BusLate | Self::Systemd(_) | Self::Disconnected => {
                 exit::UNAVAILABLE
             }
@@ -88,13 +92,18 @@ pub(crate) async fn serve(options: Options) -> Result<(), ServeError> {
         tracing::error!("{}", ploinky_contract::chain(&error));
     }
 
+    let mut book = Book::open(&state, accounts).map_err(ServeError::Admins)?;
+    tell_first_run(&mut book);
+    let (admins, desk) = Admins::new();
+    let runtime = RuntimeDir::new(runtime);
+
     let connecting = timeout(BUS_LIMIT, Connection::system());
     let connection =
         connecting.await.map_err(|_elapsed| ServeError::BusLate)?.map_err(ServeError::Bus)?;
     let systemd = SystemdBus::new(&connection).await.map_err(ServeError::Systemd)?;
     let host = Host {
         state,
-        lanes: Lanes::new(RuntimeDir::new(runtime), accounts),
+        lanes: Lanes::new(runtime.clone(), accounts),
         installed_agents: installed_agents.clone(),
         accounts,
         units: UnitStore::new(quadlet),
@@ -104,9 +113,13 @@ pub(crate) async fn serve(options: Options) -> Result<(), ServeError> {
     let (lifecycle, snapshots) = Lifecycle::new(host.clone(), store);
     let (handle, changes) = Handle::new();
     let authority = Arc::new(BusAuthority::new(connection.clone()));
+    let door = Door::Bus(Arc::clone(&authority) as Arc<dyn Authority>);
+    let on_bus = AccountVerbs::new(door, admins.clone(), snapshots.clone());
+    let of_socket = snapshots.clone();
     let verbs = Verbs::new(authority, handle, Reporter::new(host, snapshots), installed_agents);
     let serving = async {
         connection.object_server().at(OBJECT_PATH, verbs).await?;
+        connection.object_server().at(OBJECT_PATH, on_bus).await?;
         connection.request_name(BUS_NAME).await
     };
     let served = timeout(BUS_LIMIT, serving).await.map_err(|_elapsed| ServeError::BusLate)?;
@@ -123,6 +136,15 @@ pub(crate) async fn serve(options: Options) -> Result<(), ServeError> {
     });
     if let Some(period) = sd_notify::watchdog_enabled() {
         tasks.spawn(keep_alive(period / 2));
+    }
+    tasks.spawn(desk.run(book));
+    match socket::listen(&runtime.supervisor_socket(), accounts) {
+        Ok(listener) => {
+            tasks.spawn(socket::serve(listener, accounts, move |door| {
+                AccountVerbs::new(door, admins.clone(), of_socket.clone())
+            }));
+        }
+        Err(error) => tracing::error!("{}", ploinky_contract::chain(&error)),
     }
     let mut owner = tokio::spawn(lifecycle.run(changes, touched, Arc::clone(&stop)));
     tell(&[NotifyState::Ready]);
@@ -142,6 +164,19 @@ pub(crate) async fn serve(options: Options) -> Result<(), ServeError> {
     }
     tasks.shutdown().await;
     outcome
+}
+
+/// Tells the journal how the first account is made, if there is none; and what is wrong with the accounts.
+fn tell_first_run(book: &mut Book) {
+    match book.begin() {
+        Ok(None) => {}
+        Ok(Some(token)) => tracing::warn!(
+            "there is no admin yet; `ploinkyctl admin init` makes the first one, or POST \
+             /management/api/init with this one-time token: {}",
+            token.reveal()
+        ),
+        Err(error) => tracing::error!("{}", ploinky_contract::chain(&error)),
+    }
 }
 
 async fn keep_alive(period: Duration) {

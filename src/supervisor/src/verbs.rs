@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use ploinky_contract::AgentName;
 use ploinky_control::{AgentStatus, ControlError, HostStatus};
+use ploinky_journal::{Deed, audit};
 use zbus::interface;
 use zbus::message::Header;
 
@@ -38,23 +39,49 @@ impl Verbs {
         Self { authority, handle, reporter, installed_agents }
     }
 
-    async fn authorize(&self, header: &Header<'_>, action: Action) -> Result<(), ControlError> {
-        self.authority
-            .check(header.sender(), action)
-            .await
-            .map_err(|denied| ControlError::NotAuthorized(denied.to_string()))
+    /// Whether the caller may look.
+    async fn may_look(&self, header: &Header<'_>) -> Result<(), ControlError> {
+        let checked = self.authority.check(header.sender(), Action::Inspect).await;
+        checked.map(drop).map_err(|denied| ControlError::NotAuthorized(denied.to_string()))
     }
 
-    async fn change(&self, place: Place, change: Change) -> Result<(), ControlError> {
-        self.handle.ask(place, change).await.map_err(control_error)
+    /// Has a change made, if the caller may, and writes down who made it.
+    async fn change(
+        &self,
+        header: &Header<'_>,
+        place: Place,
+        change: Change,
+    ) -> Result<(), ControlError> {
+        let (action, object) = (change.action(), place.to_string());
+        let before = self.reporter.desired(&place);
+        let (actor, outcome) = match self.authority.check(header.sender(), Action::Manage).await {
+            Ok(actor) => {
+                (actor, self.handle.ask(place.clone(), change).await.map_err(control_error))
+            }
+            Err(denied) => {
+                let stranger = header.sender().map(ToString::to_string).unwrap_or_default();
+                (stranger, Err(ControlError::NotAuthorized(denied.to_string())))
+            }
+        };
+        let deed = Deed {
+            actor: &actor,
+            action,
+            object: &object,
+            before: &before,
+            after: &self.reporter.desired(&place),
+            result: result_words(&outcome),
+        };
+        audit(&deed);
+        outcome
     }
 
     async fn change_and_tell(
         &self,
+        header: &Header<'_>,
         place: Place,
         change: Change,
     ) -> Result<AgentStatus, ControlError> {
-        self.change(place.clone(), change).await?;
+        self.change(header, place.clone(), change).await?;
         self.reporter.agent(&place).await.map_err(control_error)
     }
 }
@@ -70,9 +97,8 @@ impl Verbs {
     ) -> Result<AgentStatus, ControlError> {
         let place = place(domain, path)?;
         let name: AgentName = parse(agent)?;
-        self.authorize(&header, Action::Manage).await?;
         let source = Source::Installed(self.installed_agents.join(name.as_str()));
-        self.change_and_tell(place, Change::Deploy(Order { source, name })).await
+        self.change_and_tell(&header, place, Change::Deploy(Order { source, name })).await
     }
 
     async fn deploy_archive(
@@ -85,9 +111,8 @@ impl Verbs {
     ) -> Result<AgentStatus, ControlError> {
         let place = place(domain, path)?;
         let name: AgentName = parse(name)?;
-        self.authorize(&header, Action::Manage).await?;
         let source = Source::Archive(File::from(OwnedFd::from(archive)));
-        self.change_and_tell(place, Change::Deploy(Order { source, name })).await
+        self.change_and_tell(&header, place, Change::Deploy(Order { source, name })).await
     }
 
     async fn undeploy(
@@ -97,8 +122,7 @@ impl Verbs {
         #[zbus(header)] header: Header<'_>,
     ) -> Result<(), ControlError> {
         let place = place(domain, path)?;
-        self.authorize(&header, Action::Manage).await?;
-        self.change(place, Change::Undeploy).await
+        self.change(&header, place, Change::Undeploy).await
     }
 
     async fn start_agent(
@@ -108,8 +132,7 @@ impl Verbs {
         #[zbus(header)] header: Header<'_>,
     ) -> Result<AgentStatus, ControlError> {
         let place = place(domain, path)?;
-        self.authorize(&header, Action::Manage).await?;
-        self.change_and_tell(place, Change::Start).await
+        self.change_and_tell(&header, place, Change::Start).await
     }
 
     async fn stop_agent(
@@ -119,8 +142,7 @@ impl Verbs {
         #[zbus(header)] header: Header<'_>,
     ) -> Result<AgentStatus, ControlError> {
         let place = place(domain, path)?;
-        self.authorize(&header, Action::Manage).await?;
-        self.change_and_tell(place, Change::Stop).await
+        self.change_and_tell(&header, place, Change::Stop).await
     }
 
     async fn restart_agent(
@@ -130,8 +152,7 @@ impl Verbs {
         #[zbus(header)] header: Header<'_>,
     ) -> Result<AgentStatus, ControlError> {
         let place = place(domain, path)?;
-        self.authorize(&header, Action::Manage).await?;
-        self.change_and_tell(place, Change::Restart).await
+        self.change_and_tell(&header, place, Change::Restart).await
     }
 
     async fn agent_status(
@@ -141,18 +162,35 @@ impl Verbs {
         #[zbus(header)] header: Header<'_>,
     ) -> Result<AgentStatus, ControlError> {
         let place = place(domain, path)?;
-        self.authorize(&header, Action::Inspect).await?;
+        self.may_look(&header).await?;
         self.reporter.agent(&place).await.map_err(control_error)
     }
 
     async fn status(&self, #[zbus(header)] header: Header<'_>) -> Result<HostStatus, ControlError> {
-        self.authorize(&header, Action::Inspect).await?;
+        self.may_look(&header).await?;
         Ok(self.reporter.host().await)
     }
 
     async fn config(&self, #[zbus(header)] header: Header<'_>) -> Result<String, ControlError> {
-        self.authorize(&header, Action::Inspect).await?;
+        self.may_look(&header).await?;
         self.reporter.config().map_err(control_error)
+    }
+}
+
+/// How an act ended, in one word, for the journal.
+pub(crate) fn result_words<T>(outcome: &Result<T, ControlError>) -> &'static str {
+    match outcome {
+        Ok(_) => "done",
+        Err(ControlError::NotAuthorized(_)) => "denied",
+        Err(ControlError::Unauthenticated(_)) => "unauthenticated",
+        Err(ControlError::PasswordNeeded(_)) => "password-needed",
+        Err(ControlError::InvalidArgument(_) | ControlError::ConfigInvalid(_)) => "invalid",
+        Err(ControlError::NotFound(_) | ControlError::ImageMissing(_)) => "not-found",
+        Err(ControlError::Conflict(_)) => "conflict",
+        Err(ControlError::Busy(_) | ControlError::Overloaded(_)) => "busy",
+        Err(ControlError::StartFailed(_) | ControlError::Failed(_) | ControlError::Bus(_)) => {
+            "failed"
+        }
     }
 }
 
@@ -160,7 +198,7 @@ fn place(domain: &str, path: &str) -> Result<Place, ControlError> {
     Ok(Place { domain: parse(domain)?, path: parse(path)? })
 }
 
-fn parse<T: FromStr<Err: std::error::Error>>(text: &str) -> Result<T, ControlError> {
+pub(crate) fn parse<T: FromStr<Err: std::error::Error>>(text: &str) -> Result<T, ControlError> {
     text.parse().map_err(|error: T::Err| ControlError::InvalidArgument(error.to_string()))
 }
 

@@ -17,8 +17,8 @@ use ploinky_password::{Failures, LOCKED_AT, Turn};
 
 pub(crate) use self::accounts::Listed;
 pub(crate) use self::password::Claim;
-pub(crate) use self::session::{Bearer, Life, Session};
-pub(crate) use self::tokens::{Made, Order};
+pub(crate) use self::session::{Life, Session};
+pub(crate) use self::tokens::Order;
 use super::AdminError;
 use super::grants::Grants;
 use super::hash::new_token;

@@ -79,6 +79,17 @@ impl fmt::Display for Place {
 }
 
 impl Change {
+    /// The act, as the journal calls it.
+    pub(crate) fn action(&self) -> &'static str {
+        match self {
+            Self::Deploy(_) => "agent.deploy",
+            Self::Undeploy => "agent.undeploy",
+            Self::Start => "agent.start",
+            Self::Stop => "agent.stop",
+            Self::Restart => "agent.restart",
+        }
+    }
+
     /// The verb for the journal.
     pub(crate) fn words(&self) -> &'static str {
         match self {

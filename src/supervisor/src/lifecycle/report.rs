@@ -46,6 +46,18 @@ impl Reporter {
         Ok(self.in_force(&self.snapshot())?.to_json())
     }
 
+    /// What is wanted at a place, in a few words; nothing if nothing is.
+    pub(crate) fn desired(&self, place: &Place) -> String {
+        let snapshot = self.snapshot();
+        let config = snapshot.config.as_ref();
+        let Some(deployment) = config.and_then(|c| c.deployment(&place.domain, &place.path)) else {
+            return String::new();
+        };
+        let release = deployment.release.as_deref().unwrap_or("?");
+        let stopped = if deployment.stopped { ", stopped" } else { "" };
+        format!("{} {release}{stopped}", deployment.agent)
+    }
+
     /// Everything about one deployment.
     ///
     /// # Errors

@@ -24,10 +24,10 @@ impl Authority for Allows {
         &'a self,
         _caller: Option<&'a UniqueName<'a>>,
         action: Action,
-    ) -> BoxFuture<'a, Result<(), Denied>> {
+    ) -> BoxFuture<'a, Result<String, Denied>> {
         let allowed = self.0.contains(&action);
         let denied = || Denied(format!("{action:?} is not for you"));
-        Box::pin(ready(if allowed { Ok(()) } else { Err(denied()) }))
+        Box::pin(ready(if allowed { Ok("tester".to_owned()) } else { Err(denied()) }))
     }
 }
 

@@ -27,8 +27,7 @@ pub(crate) struct Session {
 /// The holder of a token that counts.
 #[derive(Clone, Debug)]
 pub(crate) struct Bearer {
-    pub(crate) found: Found,
-    pub(crate) role: Role,
+    found: Found,
 }
 
 impl Book {
@@ -103,19 +102,29 @@ impl Book {
         Ok(found.grant.user_id)
     }
 
-    /// Who shows `token`, if they may do what needs `role`.
+    /// Who shows `token`, if they may do what needs `role`; their name in `actor` whether they may or not.
     ///
     /// # Errors
     /// When the token counts no more, or the role is less.
-    pub(crate) fn bearer(&self, token: &str, role: Role, now: Now) -> Result<Bearer, AdminError> {
+    pub(crate) fn bearer(
+        &self,
+        token: &str,
+        role: Role,
+        now: Now,
+        actor: &mut String,
+    ) -> Result<Bearer, AdminError> {
         let parsed: Token = token.parse().map_err(|_invalid| AdminError::NoSession)?;
         let digest = parsed.digest();
         let found = match self.tokens.find(&digest)? {
             Some(found) if found.counts_at(now.seconds()) => found,
             Some(_) | None => self.session(token, now)?,
         };
+        *actor = match &found.grant.name {
+            None => found.grant.user_id.to_string(),
+            Some(name) => format!("token {name}"),
+        };
         match found.grant.role {
-            Some(has) if role <= has => Ok(Bearer { found, role: has }),
+            Some(has) if role <= has => Ok(Bearer { found }),
             Some(_) | None => Err(AdminError::Role(role)),
         }
     }
