@@ -161,7 +161,7 @@ impl Wanted {
 
 fn wanted(query: Option<&str>) -> Result<Wanted, Refusal> {
     let mut wanted = Wanted::default();
-    for (name, value) in pairs(query) {
+    for (name, value) in pairs(query)? {
         match &*name {
             "user" => {
                 let user =

@@ -37,7 +37,7 @@ pub(crate) fn admit_form(
     let boundary = boundary(&parts.headers).map_err(|e| Refusal::Upload(UploadError::Form(e)))?;
     let wishes = Wishes::of(&parts.headers)?;
     let mut command = None;
-    for (name, value) in pairs(parts.uri.query()) {
+    for (name, value) in pairs(parts.uri.query())? {
         if name != "command" {
             return Err(refused(&name, &value, "the parameter is command").into());
         }

@@ -61,7 +61,7 @@ fn is_own_origin(origin: &[u8], headers: &HeaderMap, is_tls: bool) -> bool {
             Some(_) | None => return false,
         }
     };
-    let host = headers.get(HOST).map(|host| host.as_bytes()).unwrap_or_default();
+    let host = headers.get(HOST).map_or(&b""[..], |host| host.as_bytes());
     let bare = |authority| <[u8]>::strip_suffix(authority, port).unwrap_or(authority);
     !authority.is_empty() && bare(authority).eq_ignore_ascii_case(bare(host))
 }

@@ -42,7 +42,7 @@ pub(crate) fn admit_subscription(
         return Ok(Subscription::Lost);
     }
     let (mut command, mut params) = (None, None);
-    for (name, value) in pairs(parts.uri.query()) {
+    for (name, value) in pairs(parts.uri.query())? {
         match &*name {
             "command" => {
                 let named: CommandName =

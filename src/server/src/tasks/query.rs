@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use percent_encoding::percent_decode_str;
 use ploinky_contract::limits::{TASKS_PAGE_DEFAULT, TASKS_PAGE_MAX};
 use ploinky_contract::{CommandName, TaskState, UserId};
 
@@ -30,7 +31,7 @@ pub(super) struct Filter {
 
 /// Refuses parameters where there are none.
 pub(super) fn nothing(query: Option<&str>) -> Result<(), QueryError> {
-    match pairs(query).next() {
+    match pairs(query)?.next() {
         None => Ok(()),
         Some((name, value)) => Err(refused(&name, &value, "there are no parameters here")),
     }
@@ -40,7 +41,7 @@ pub(super) fn nothing(query: Option<&str>) -> Result<(), QueryError> {
 pub(super) fn filter(query: Option<&str>) -> Result<Filter, QueryError> {
     let mut filter = Filter::default();
     let mut limit = None;
-    for (name, value) in pairs(query) {
+    for (name, value) in pairs(query)? {
         let no = |rule: &str| refused(&name, &value, rule);
         match &*name {
             "agent" => once(&mut filter.agent, value.clone().into_owned(), &name, &value)?,
@@ -82,7 +83,7 @@ pub(super) fn filter(query: Option<&str>) -> Result<Filter, QueryError> {
 /// The agent that is asked for, and nothing else.
 pub(super) fn agent(query: Option<&str>) -> Result<String, QueryError> {
     let mut found = None;
-    for (name, value) in pairs(query) {
+    for (name, value) in pairs(query)? {
         if name != "agent" || found.is_some() {
             return Err(refused(&name, &value, "the only parameter is one agent"));
         }
@@ -93,7 +94,7 @@ pub(super) fn agent(query: Option<&str>) -> Result<String, QueryError> {
 
 /// The parameters of a purge: dead tasks are removed and no others.
 pub(super) fn purge(query: Option<&str>) -> Result<Filter, QueryError> {
-    for (name, value) in pairs(query) {
+    for (name, value) in pairs(query)? {
         if !matches!(&*name, "agent" | "state") {
             return Err(refused(&name, &value, "a purge has the parameters state and agent"));
         }
@@ -122,9 +123,16 @@ fn state_rule() -> String {
     format!("is none of {}", TaskState::ALL.map(TaskState::as_str).join(", "))
 }
 
-/// The parameters of a URL, decoded.
-pub(crate) fn pairs(query: Option<&str>) -> impl Iterator<Item = (Cow<'_, str>, Cow<'_, str>)> {
-    form_urlencoded::parse(query.unwrap_or_default().as_bytes())
+/// The parameters of a URL, decoded. What is no text is refused: the decoder would put other characters there.
+pub(crate) fn pairs(
+    query: Option<&str>,
+) -> Result<impl Iterator<Item = (Cow<'_, str>, Cow<'_, str>)>, QueryError> {
+    let query = query.unwrap_or_default();
+    if percent_decode_str(query).decode_utf8().is_err() {
+        let (name, value) = query.split_once('=').unwrap_or((query, ""));
+        return Err(refused(name, value, "is not UTF-8"));
+    }
+    Ok(form_urlencoded::parse(query.as_bytes()))
 }
 
 /// Keeps the value of a parameter that may be there once.

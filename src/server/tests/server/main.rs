@@ -5,9 +5,11 @@
 
 mod accepted;
 mod agent;
+mod bad_input;
 mod cancelled;
 mod client;
 mod clients;
+mod cross_origin;
 mod drain;
 mod files;
 mod framing;

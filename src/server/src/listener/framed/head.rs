@@ -2,6 +2,9 @@
 
 use ploinky_contract::limits::{HEAD_MAX_BYTES, HEADER_TIMEOUT, HEADERS_MAX};
 
+/// Bytes of the longest body that all read in the same way.
+const LENGTH_MAX: u64 = i64::MAX as u64;
+
 /// Why a request cannot be told from what follows it, or could be read in two ways. Lines are counted from 1.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub(crate) enum FramingError {
@@ -179,7 +182,9 @@ impl HeadLines {
     fn take_length(&mut self, value: &[u8]) -> Result<(), FramingError> {
         let is_number = !value.is_empty() && value.iter().all(u8::is_ascii_digit);
         let text = std::str::from_utf8(value).ok().filter(|_| is_number);
-        let length = text.and_then(|text| text.parse().ok()).ok_or(FramingError::Length)?;
+        // Some servers hold a length in 63 bits, and read another one then.
+        let length = text.and_then(|text| text.parse().ok()).filter(|length| *length <= LENGTH_MAX);
+        let length = length.ok_or(FramingError::Length)?;
         match self.length.replace(length) {
             None => Ok(()),
             Some(_) => Err(FramingError::Length),
@@ -293,6 +298,7 @@ mod tests {
             ("Content-Length: -1\r\n", Length),
             ("Content-Length: 0x1\r\n", Length),
             ("Content-Length:\r\n", Length),
+            ("Content-Length: 9223372036854775808\r\n", Length),
             ("Content-Length: 18446744073709551616\r\n", Length),
             ("Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n", Coding),
             ("Transfer-Encoding: gzip, chunked\r\n", Coding),
@@ -334,7 +340,7 @@ mod tests {
             ("", Framing::Length(0)),
             ("Content-Length: 0\r\n", Framing::Length(0)),
             ("CONTENT-LENGTH:007\t\r\n", Framing::Length(7)),
-            ("Content-Length: 18446744073709551615\r\n", Framing::Length(u64::MAX)),
+            ("Content-Length: 9223372036854775807\r\n", Framing::Length(LENGTH_MAX)),
             ("Transfer-Encoding: Chunked \r\n", Framing::Chunked),
             ("A:\r\nB: \u{e9}\t\"\r\n", Framing::Length(0)),
         ] {
