@@ -6,6 +6,8 @@ mod body;
 mod call;
 mod credential;
 mod form;
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) mod fuzz;
 mod header_value;
 mod host;
 mod identity;

@@ -58,6 +58,9 @@ mod janitor;
 mod journal;
 mod reload;
 
+#[cfg(any(test, feature = "fuzz"))]
+pub mod fuzz;
+
 use std::process::ExitCode;
 
 use clap::Parser as _;

@@ -19,6 +19,8 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use self::connection::Origin;
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) use self::framed::fuzz;
 pub(crate) use self::framed::{ChunkError, FramingError};
 use self::incoming::{Accepted, Incoming};
 pub use self::sockets::Inherited;

@@ -4,6 +4,8 @@
 
 mod conditional;
 mod file_body;
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) mod fuzz;
 mod tree;
 mod url_path;
 

@@ -5,6 +5,8 @@
 //! strict, and nothing comes through behind the first fault but a request of our own, which is answered with it.
 
 mod chunks;
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) mod fuzz;
 mod head;
 
 use std::io;
