@@ -58,7 +58,8 @@ done
 
 for program in /usr/lib/ploinky/ploinkyd /usr/lib/ploinky/ploinky-supervisor /usr/lib/ploinky/ploinky-callback \
   /usr/bin/ploinkyctl \
-  /usr/lib/systemd/system-generators/ploinky-generator /usr/lib/ploinky/agentcore/agent-core; do
+  /usr/lib/systemd/system-generators/ploinky-generator /usr/lib/ploinky/agentcore/agent-core \
+  /usr/share/ploinky/agents/security/ploinky-security; do
   check "$program is static" is_static "$program"
 done
 check 'ploinkyctl --help' ploinkyctl --help

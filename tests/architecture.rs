@@ -43,7 +43,7 @@ const TABLE: [Row; 14] = [
     },
     Row {
         krate: "ploinky-ctl",
-        may_use: &["ploinky-contract", "ploinky-control"],
+        may_use: &["ploinky-contract", "ploinky-control", "ploinky-password"],
         never: &["axum", "podman-api", "ploinky-queue"],
     },
     Row { krate: "ploinky-generator", may_use: &["ploinky-contract"], never: &["tokio", "zbus"] },

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand, ValueHint};
 
 use crate::command::{
-    agent, call, completion, config, deploy, doctor, status, subscribe, task, undeploy,
+    agent, call, completion, config, deploy, doctor, status, subscribe, task, undeploy, user,
 };
 
 /// Deploy and operate agents on this host
@@ -87,6 +87,20 @@ Example:
   sudo ploinkyctl task watch $id && sudo ploinkyctl task result $id"
     )]
     Task(task::Command),
+    /// Manage the users of a domain with the bundled Security Agent
+    #[command(
+        subcommand,
+        disable_help_subcommand = true,
+        after_long_help = "\
+Users belong to the agent at /auth of a domain; these verbs are for the bundled one,
+`security`. They ask an instance over its socket in /run/ploinky, which is for root.
+Whose password, rights or place are changed or taken has all sessions ended.
+
+Example:
+  sudo ploinkyctl deploy localhost /auth security
+  sudo ploinkyctl user add alice"
+    )]
+    User(user::Command),
     /// Print a completion script for a shell
     Completion(completion::Arguments),
 }

@@ -11,6 +11,7 @@ pub(crate) mod status;
 pub(crate) mod subscribe;
 pub(crate) mod task;
 pub(crate) mod undeploy;
+pub(crate) mod user;
 
 use crate::cli::{Cli, Command};
 use crate::failure::Stop;
@@ -35,6 +36,7 @@ pub(crate) fn run(
         Command::Subscribe(arguments) => {
             subscribe::run(&arguments, socket.as_deref(), machine, output)
         }
+        Command::User(command) => user::run(&command, socket.as_deref(), machine, output),
         Command::Completion(arguments) => completion::run(&arguments, output),
     }
 }

@@ -3,6 +3,7 @@
 //! Each request has a connection of its own to the first instance that takes one. A wait has a limit, and so
 //! has what is held of an answer; only streams and files may be longer, which are handed on as they come.
 
+mod command;
 mod events;
 mod refusal;
 mod tasks;

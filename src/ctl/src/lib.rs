@@ -18,6 +18,7 @@ mod call;
 mod doctor;
 mod place;
 mod report;
+mod secret_input;
 mod settings;
 
 mod failure;

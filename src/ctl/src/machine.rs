@@ -15,6 +15,7 @@ use ploinky_control::ControlError;
 use rustix::fs::{Mode, OFlags};
 
 pub(crate) use self::external::Finished;
+use crate::secret_input::{self, Secret};
 use crate::supervisor::{Bus, Supervisor};
 
 /// Bytes that are read of a file at most, unless the reader says otherwise: `/proc/net/tcp` of a busy host.
@@ -48,6 +49,9 @@ pub(crate) trait Machine {
     fn pause(&self, time: Duration);
     /// The next line that a person types; none if nobody sits at a terminal.
     fn typed(&self) -> io::Result<Option<String>>;
+    /// What a person types in answer to `prompt` without being shown; a line of standard input if nobody sits at
+    /// a terminal.
+    fn secret(&self, prompt: &str) -> io::Result<Secret>;
     /// Reads a regular file or one of the kernel's; more than `limit` bytes are an error.
     fn read(&self, path: &Path, limit: usize) -> io::Result<Vec<u8>>;
     /// Whether something is at `path`.
@@ -120,6 +124,10 @@ impl Machine for Local {
         let mut line = Vec::new();
         input.lock().take(TYPED_MAX_BYTES).read_until(b'\n', &mut line)?;
         Ok(Some(String::from_utf8_lossy(&line).trim().to_owned()))
+    }
+
+    fn secret(&self, prompt: &str) -> io::Result<Secret> {
+        secret_input::read(prompt)
     }
 
     fn read(&self, path: &Path, limit: usize) -> io::Result<Vec<u8>> {

@@ -232,7 +232,7 @@ mod tests {
     #[test]
     fn texts_that_name_nothing_are_refused() {
         for text in
-            ["", "-f", "a b", "%i", "a/../b", "a//b", "/.git", "x:1/a", "/auth", "..", "a\n"]
+            ["", "-f", "a b", "%i", "a/../b", "a//b", "/.git", "x:1/a", "/auth/x", "..", "a\n"]
         {
             assert!(text.parse::<AgentArgument>().is_err(), "{text:?} was accepted");
         }

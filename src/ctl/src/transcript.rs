@@ -6,7 +6,7 @@
 //! another program. `DIR` stands for the directory of [`machines::lay_out`]. Lines `# answers: …` above a command are
 //! what an instance answers it on its socket, see [`scripted`]; `asked` has the requests then. Without them
 //! there is no socket, and `# answers: nobody` is one at which nobody listens. `# types: …` is what a person
-//! at the terminal says.
+//! at the terminal says, and `# pipes: …` what stands on standard input without one.
 
 mod machines;
 mod scripted;
@@ -74,7 +74,7 @@ fn replay(text: &str, root: &Path) -> String {
             let told = play(command, machine, root);
             let asked = scripted.map(Scripted::end).unwrap_or_default();
             parts.push(format!("{line}\n{told}{asked}"));
-            machine.typed = None;
+            (machine.typed, machine.piped) = (None, None);
             drop(fs::remove_file(&socket));
         } else if let Some(answer) = line.strip_prefix("# answers: ") {
             parts.push(format!("{line}\n\0"));
@@ -82,6 +82,9 @@ fn replay(text: &str, root: &Path) -> String {
         } else if let Some(words) = line.strip_prefix("# types: ") {
             parts.push(format!("{line}\n\0"));
             current.as_mut().expect("a machine").typed = Some(words.to_owned());
+        } else if let Some(words) = line.strip_prefix("# pipes: ") {
+            parts.push(format!("{line}\n\0"));
+            current.as_mut().expect("a machine").piped = Some(words.to_owned());
         }
     }
     // What belongs together has no empty line in between.

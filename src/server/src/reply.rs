@@ -42,6 +42,8 @@ const CHALLENGE: HeaderValue = HeaderValue::from_static("Bearer realm=\"ploinky\
 /// The same to a client whose token is not accepted (RFC 6750, 3.1).
 const CHALLENGE_AGAIN: HeaderValue =
     HeaderValue::from_static("Bearer realm=\"ploinky\", error=\"invalid_token\"");
+/// When to come back to an agent that has too much to do.
+const AGENT_RETRY: HeaderValue = HeaderValue::from_static("1");
 const CLOSE: HeaderValue = HeaderValue::from_static("close");
 
 /// What a connection gets that is one too many of its address: it is closed before anything of it is read.
@@ -104,6 +106,9 @@ pub(crate) fn outcome(id: TaskId, outcome: &Outcome, share: Option<ByteShare>) -
     put_task_id(headers, id);
     if status == StatusCode::UNAUTHORIZED {
         headers.insert(header::WWW_AUTHENTICATE, CHALLENGE);
+    }
+    if status == StatusCode::TOO_MANY_REQUESTS {
+        headers.insert(header::RETRY_AFTER, AGENT_RETRY);
     }
     response
 }

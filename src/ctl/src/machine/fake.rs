@@ -13,6 +13,7 @@ use ploinky_control::{AgentStatus, ControlError, HostStatus};
 
 use super::{Finished, Local, Machine, Paths};
 use crate::place::Place;
+use crate::secret_input::Secret;
 use crate::supervisor::{Change, Supervisor};
 
 /// How the supervisor of a test answers.
@@ -41,6 +42,8 @@ pub(crate) struct Fake {
     pub(crate) now_usec: u64,
     /// What the person at the terminal types, if somebody is there.
     pub(crate) typed: Option<String>,
+    /// What standard input has, if nobody is there.
+    pub(crate) piped: Option<String>,
     /// What was asked of the supervisor, and which programs took over.
     pub(crate) asked: Rc<RefCell<Vec<String>>>,
 }
@@ -59,6 +62,7 @@ impl Fake {
             space: Space { bytes: (100 << 30, 50 << 30), inodes: (1_000, 500) },
             now_usec: 1_767_330_545_000_000,
             typed: None,
+            piped: None,
             asked: Rc::default(),
         }
     }
@@ -96,6 +100,16 @@ impl Machine for Fake {
 
     fn typed(&self) -> io::Result<Option<String>> {
         Ok(self.typed.clone())
+    }
+
+    fn secret(&self, prompt: &str) -> io::Result<Secret> {
+        self.asked.borrow_mut().push(format!("for `{}`", prompt.trim_end()));
+        let secret = |text: &str| text.to_owned().try_into().map_err(io::Error::other);
+        match (&self.typed, &self.piped) {
+            (Some(text), _) => Ok(Secret::Typed(secret(text)?)),
+            (None, Some(text)) => Ok(Secret::Piped(secret(text)?)),
+            (None, None) => Err(io::ErrorKind::UnexpectedEof.into()),
+        }
     }
 
     fn read(&self, path: &Path, limit: usize) -> io::Result<Vec<u8>> {

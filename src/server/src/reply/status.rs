@@ -112,8 +112,8 @@ pub(super) fn said(refusal: &Refusal) -> Said {
 pub(super) fn status_of_code(code: &str) -> StatusCode {
     match code {
         code::UNKNOWN_COMMAND | "NOT_FOUND" => StatusCode::NOT_FOUND,
-        code::INVALID_PARAMS => StatusCode::BAD_REQUEST,
-        "UNAUTHENTICATED" => StatusCode::UNAUTHORIZED,
+        code::INVALID_PARAMS | "BAD_REQUEST" => StatusCode::BAD_REQUEST,
+        "UNAUTHENTICATED" | "INVALID_CREDENTIALS" => StatusCode::UNAUTHORIZED,
         "FORBIDDEN" => StatusCode::FORBIDDEN,
         "CONFLICT" => StatusCode::CONFLICT,
         "TOO_MANY_REQUESTS" => StatusCode::TOO_MANY_REQUESTS,
@@ -130,4 +130,27 @@ pub(super) fn status_of_code(code: &str) -> StatusCode {
 /// may have read another request than we did.
 pub(super) fn ends_connection(refusal: &Refusal) -> bool {
     matches!(refusal, Refusal::Read(_) | Refusal::Connect | Refusal::Upgrade | Refusal::Host(_))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_agent_may_choose_among_the_statuses_of_its_callers_and_no_others() {
+        for (code, status) in [
+            ("BAD_REQUEST", 400),
+            ("INVALID_CREDENTIALS", 401),
+            ("FORBIDDEN", 403),
+            ("NOT_FOUND", 404),
+            ("CONFLICT", 409),
+            ("TOO_MANY_REQUESTS", 429),
+            ("", 500),
+            ("200", 500),
+            ("invalid_credentials", 500),
+            ("NO_SPACE", 500),
+        ] {
+            assert_eq!(status_of_code(code).as_u16(), status, "{code}");
+        }
+    }
 }
