@@ -22,7 +22,7 @@ use rustix::time::{ClockId, clock_gettime};
 pub(crate) use self::files::Kind;
 use self::files::{Files, Found};
 use self::memory::{Looked, Memory};
-pub(crate) use self::sessions::{MintError, Session, Sessions};
+pub(crate) use self::sessions::{MintError, Session, Sessions, is_of};
 use self::watch::Watch;
 
 /// All grants of a host. Clones are the same.

@@ -115,6 +115,18 @@ impl Login {
     }
 }
 
+/// Whose sessions are to end, as the answer of any command of the agent at `/auth` may say: `"revokeUser":"alice"`.
+pub(crate) fn revoked(value: &RawValue) -> Option<UserId> {
+    #[derive(serde::Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Answer {
+        revoke_user: UserId,
+    }
+    // An array would do for a struct.
+    let text = Some(value.get()).filter(|text| text.starts_with('{'))?;
+    serde_json::from_str(text).ok().map(|Answer { revoke_user }| revoke_user)
+}
+
 impl std::fmt::Debug for Login {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self { user, wanted: _, is_admin, members: _ } = self;
@@ -164,6 +176,17 @@ mod tests {
         for text in ["null", "false"] {
             assert!(parsed(text).unwrap().is_none(), "{text}");
         }
+    }
+
+    #[test]
+    fn only_a_member_of_an_object_names_whose_sessions_end() {
+        for text in
+            ["null", "[\"alice\"]", "{}", r#"{"revokeUser":null}"#, r#"{"revokeUser":"a b"}"#]
+        {
+            assert_eq!(revoked(&raw(text)), None, "{text}");
+        }
+        let alice = revoked(&raw(r#"{"userId":"bob","revokeUser":"alice"}"#));
+        assert_eq!(alice, "alice".parse().ok());
     }
 
     #[test]

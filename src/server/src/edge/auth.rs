@@ -5,14 +5,14 @@
 
 use axum::body::Body;
 use axum::response::Response;
-use ploinky_contract::{Token, chain};
+use ploinky_contract::{TaskId, Token, UserId, chain};
 use ploinky_journal::{Deed, audit};
 use serde_json::value::RawValue;
 
 use super::{Asked, Line, has_large_body, reader};
-use crate::grants::{Kind, Known, MintError, wall_clock_s};
+use crate::grants::{Kind, Known, MintError, is_of, wall_clock_s};
 use crate::guardian::{self, Admitted, Caller};
-use crate::login::Login;
+use crate::login::{Login, revoked};
 use crate::refusal::Refusal;
 use crate::reply;
 use crate::task_queue::{Held, Outcome, Ticket as _};
@@ -33,7 +33,7 @@ pub(super) async fn answer(asked: Asked<'_>, below: &str, body: Body) -> Respons
         Ok(admitted) => match admitted.command().as_str() {
             "login" => login(asked, admitted).await,
             "logout" => logout(asked, admitted).await,
-            _ => Line::new(edge, agent, &admitted, asked.started).answer(admitted, None).await,
+            _ => other(asked, admitted).await,
         },
         Err(refused) => {
             tracing::debug!(AGENT = %agent.id(), "refused: {refused}");
@@ -43,16 +43,38 @@ pub(super) async fn answer(asked: Asked<'_>, below: &str, body: Body) -> Respons
     }
 }
 
-async fn login(asked: Asked<'_>, admitted: Admitted) -> Response {
-    let mut line = Line::new(asked.edge, asked.agent, &admitted, asked.started);
-    let ticket = match asked.agent.call(admitted, None) {
-        Ok(ticket) => ticket,
-        Err(refused) => return line.refuse(&refused),
-    };
+/// The outcome of the call.
+async fn outcome(
+    asked: &Asked<'_>,
+    line: &mut Line,
+    admitted: Admitted,
+) -> Result<(TaskId, Held), Refusal> {
+    let ticket = asked.agent.call(admitted, None)?;
     let id = ticket.id();
     line.id = Some(id);
-    let held = match ticket.wait().await {
-        Ok(held) => held,
+    Ok((id, ticket.wait().await?))
+}
+
+/// A call that may change users: the sessions of whom it names end before it is answered.
+async fn other(asked: Asked<'_>, admitted: Admitted) -> Response {
+    let mut line = Line::new(asked.edge, asked.agent, &admitted, asked.started);
+    let (id, held) = match outcome(&asked, &mut line, admitted).await {
+        Ok(ended) => ended,
+        Err(refused) => return line.refuse(&refused),
+    };
+    if let Outcome::Done(value) = &held.outcome
+        && let Some(user) = revoked(value)
+        && let Err(error) = end_all(&asked, user).await
+    {
+        return line.refuse(&Refusal::NoSession(error));
+    }
+    line.end(id, held)
+}
+
+async fn login(asked: Asked<'_>, admitted: Admitted) -> Response {
+    let mut line = Line::new(asked.edge, asked.agent, &admitted, asked.started);
+    let (id, held) = match outcome(&asked, &mut line, admitted).await {
+        Ok(ended) => ended,
         Err(refused) => return line.refuse(&refused),
     };
     let Outcome::Done(value) = &held.outcome else { return line.end(id, held) };
@@ -125,12 +147,9 @@ async fn logout(asked: Asked<'_>, admitted: Admitted) -> Response {
         return line.refuse(&Refusal::NoSession(error));
     }
     let mut told = None;
-    if asked.agent.knows(admitted.command())
-        && let Ok(ticket) = asked.agent.call(admitted, None)
-    {
-        line.id = Some(ticket.id());
-        told = match ticket.wait().await {
-            Ok(Held { outcome: Outcome::Done(value), .. }) => Some(value),
+    if asked.agent.knows(admitted.command()) {
+        told = match outcome(&asked, &mut line, admitted).await {
+            Ok((_, Held { outcome: Outcome::Done(value), .. })) => Some(value),
             Ok(_) | Err(_) => None,
         };
     }
@@ -159,6 +178,32 @@ async fn end(asked: &Asked<'_>, known: &Known) -> std::io::Result<()> {
         result: reason.as_deref().unwrap_or("done"),
     });
     result.map(|_was_there| ())
+}
+
+/// Ends all sessions of a user of this domain.
+async fn end_all(asked: &Asked<'_>, user: UserId) -> std::io::Result<()> {
+    let domain = asked.routes.resolve(asked.head.domain()).clone();
+    let (grants, whose, place) = (asked.edge.grants.clone(), user.clone(), domain.clone());
+    let ended = tokio::task::spawn_blocking(move || {
+        let sessions = grants.sessions();
+        for session in sessions.list()? {
+            if is_of(&session, &whose, Some(&place)) {
+                sessions.end(&session.digest)?;
+            }
+        }
+        Ok(())
+    });
+    let result = ended.await.map_err(std::io::Error::other).and_then(|ended| ended);
+    let reason = result.as_ref().err().map(|error| chain(error));
+    audit(&Deed {
+        actor: asked.caller.user().as_str(),
+        action: "session.end",
+        object: &format!("{domain} {user}"),
+        before: "all",
+        after: "",
+        result: reason.as_deref().unwrap_or("done"),
+    });
+    result
 }
 
 /// As much of a digest as tells sessions apart.

@@ -14,7 +14,7 @@ use serde_json::value::RawValue;
 pub(crate) type Trick = fn(&Path, TaskId);
 
 /// A running agent. `echo` gives its parameters back, `fail` fails, `request` gives the whole request file,
-/// `login` answers with the first of them, unless it
+/// `login` and `user.change` answer with the first of them, unless it
 /// is `"wrong"`, `hang` waits until it is asked to end, `hostile` does the trick and never ends by itself.
 pub(crate) struct Agent {
     stop: Arc<AtomicBool>,
@@ -97,7 +97,7 @@ fn answer(consumer: &Consumer, claim: &Claim) {
             let params: Vec<_> = params.iter().map(|param| param.get()).collect();
             consumer.complete(claim, &raw(format!("[{}]", params.join(",")))).unwrap();
         }
-        "login" => {
+        "login" | "user.change" => {
             let params = claim.request().unwrap().params;
             match params.get(1).map(|param| param.get()) {
                 Some("\"wrong\"") | None => {

@@ -111,7 +111,7 @@ impl Host {
         let manifest = format!(
             r#"{{"name":"a","container":"localhost/a","timeout":{timeout_s},
                 "commands":{{"echo":"x","fail":"x","request":"x","hang":"x","hostile":"x",
-                "login":"x","user.list":"x"}}{members}}}"#
+                "login":"x","user.change":"x","user.list":"x"}}{members}}}"#
         );
         std::fs::write(directory.manifest(), manifest).unwrap();
         directory

@@ -416,6 +416,23 @@ fn sessions_are_listed_and_ended_by_those_who_may() {
 }
 
 #[test]
+fn u5_an_agent_at_auth_ends_the_sessions_of_whom_it_names() {
+    let city = City::new(NO_RULES);
+    let (first, second) = (city.token(ALICE), city.token(ALICE));
+    let bob = city.token(r#"{"userId":"bob"}"#);
+    // Of another agent the same words end nothing.
+    let words =
+        |command: &str| format!(r#"{{"command":"{command}","params":[{{"revokeUser":"alice"}}]}}"#);
+    assert_eq!(city.post("/a", &bearer(&bob), &words("login")).status, 200);
+    assert_eq!(city.post("/a", &bearer(&first), ECHO).status, 200);
+    assert_eq!(city.post("/auth", &bearer(&bob), &words("user.change")).status, 200);
+    for token in [&first, &second] {
+        assert_eq!(city.post("/a", &bearer(token), ECHO).failure(), unauthenticated());
+    }
+    assert_eq!(city.post("/a", &bearer(&bob), ECHO).status, 200);
+}
+
+#[test]
 fn a_restart_keeps_sessions_and_a_proxy_with_tls_has_another_cookie() {
     let mut city = City::new(NO_RULES);
     let token = city.token(ALICE);
