@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand, ValueHint};
 
 use crate::command::{
-    agent, call, completion, config, deploy, doctor, status, subscribe, task, undeploy, user,
+    admin, agent, audit, call, completion, config, deploy, doctor, status, subscribe, task, token,
+    undeploy, user,
 };
 
 /// Deploy and operate agents on this host
@@ -101,6 +102,28 @@ Example:
   sudo ploinkyctl user add alice"
     )]
     User(user::Command),
+    /// Make, change and remove the accounts of admins
+    #[command(
+        subcommand,
+        disable_help_subcommand = true,
+        after_long_help = "\
+Admins log in at /management. Whoever is root of this host needs no account.
+
+Example:
+  sudo ploinkyctl admin init"
+    )]
+    Admin(admin::Command),
+    /// Make and revoke tokens, by which programs call agents
+    #[command(
+        subcommand,
+        disable_help_subcommand = true,
+        after_long_help = "\
+Example:
+  sudo ploinkyctl token create ci --allow 'build.*'"
+    )]
+    Token(token::Command),
+    /// Show who changed what
+    Audit(audit::Arguments),
     /// Print a completion script for a shell
     Completion(completion::Arguments),
 }

@@ -1,6 +1,8 @@
 //! One module per verb: its arguments, what it asks, what it prints.
 
+pub(crate) mod admin;
 pub(crate) mod agent;
+pub(crate) mod audit;
 pub(crate) mod call;
 mod called;
 pub(crate) mod completion;
@@ -10,6 +12,7 @@ pub(crate) mod doctor;
 pub(crate) mod status;
 pub(crate) mod subscribe;
 pub(crate) mod task;
+pub(crate) mod token;
 pub(crate) mod undeploy;
 pub(crate) mod user;
 
@@ -37,6 +40,9 @@ pub(crate) fn run(
             subscribe::run(&arguments, socket.as_deref(), machine, output)
         }
         Command::User(command) => user::run(&command, socket.as_deref(), machine, output),
+        Command::Admin(command) => admin::run(&command, machine, output),
+        Command::Token(command) => token::run(&command, machine, output),
+        Command::Audit(arguments) => audit::run(&arguments, machine, output),
         Command::Completion(arguments) => completion::run(&arguments, output),
     }
 }

@@ -77,6 +77,14 @@ impl Failure {
         }
     }
 
+    /// The same for a verb about accounts or tokens; `list` shows those that are there.
+    pub(crate) fn of_accounts(what: impl Into<String>, error: &ControlError, list: &str) -> Self {
+        if let ControlError::NotFound(text) = error {
+            return Self::refused(what).cause(text).hint(format!("`{list}` shows those that are"));
+        }
+        Self::of_control(what, error)
+    }
+
     #[expect(clippy::wildcard_enum_match_arm, reason = "most errors of a bus mean the same here")]
     fn of_bus(what: String, error: &zbus::Error) -> Self {
         use zbus::fdo::Error as Fdo;

@@ -21,6 +21,7 @@ mod report;
 mod secret_input;
 mod settings;
 
+mod accounts;
 mod failure;
 mod instance;
 mod machine;

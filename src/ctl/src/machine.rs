@@ -15,6 +15,7 @@ use ploinky_control::ControlError;
 use rustix::fs::{Mode, OFlags};
 
 pub(crate) use self::external::Finished;
+use crate::accounts::Accounts;
 use crate::secret_input::{self, Secret};
 use crate::supervisor::{Bus, Supervisor};
 
@@ -43,6 +44,8 @@ pub(crate) trait Machine {
     fn paths(&self) -> &Paths;
     /// The way to the supervisor.
     fn supervisor(&self) -> Result<Box<dyn Supervisor>, ControlError>;
+    /// The way to the accounts, which the supervisor keeps.
+    fn accounts(&self) -> Result<Box<dyn Accounts>, ControlError>;
     /// Microseconds since 1970.
     fn now_usec(&self) -> u64;
     /// Lets some time pass before something is asked again.
@@ -102,6 +105,10 @@ impl Machine for Local {
     }
 
     fn supervisor(&self) -> Result<Box<dyn Supervisor>, ControlError> {
+        Ok(Box::new(Bus::system()?))
+    }
+
+    fn accounts(&self) -> Result<Box<dyn Accounts>, ControlError> {
         Ok(Box::new(Bus::system()?))
     }
 

@@ -82,6 +82,16 @@ impl Bus {
     }
 }
 
+impl Bus {
+    /// Asks something over the connection and waits for the answer.
+    pub(crate) fn ask<T>(
+        &self,
+        what: impl AsyncFnOnce(&Connection) -> Result<T, ControlError>,
+    ) -> Result<T, ControlError> {
+        self.runtime.block_on(what(self.proxy.inner().connection()))
+    }
+}
+
 /// Domain and path as the interface takes them.
 fn words(Place { domain, path }: &Place) -> (&str, &str) {
     (Domain::as_str(domain), DeployPath::as_str(path))

@@ -1,5 +1,7 @@
 //! A machine in memory, and a supervisor that answers from a list.
 
+mod fake_accounts;
+
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -12,9 +14,11 @@ use ploinky_contract::{AgentName, Space};
 use ploinky_control::{AgentStatus, ControlError, HostStatus};
 
 use super::{Finished, Local, Machine, Paths};
+use crate::accounts::Accounts;
 use crate::place::Place;
 use crate::secret_input::Secret;
 use crate::supervisor::{Change, Supervisor};
+use fake_accounts::FakeAccounts;
 
 /// How the supervisor of a test answers.
 #[derive(Clone, Debug, Default)]
@@ -90,6 +94,14 @@ impl Machine for Fake {
             config: self.config.clone(),
             asked: Rc::clone(&self.asked),
         }))
+    }
+
+    fn accounts(&self) -> Result<Box<dyn Accounts>, ControlError> {
+        if matches!(self.mood, Mood::Absent) {
+            let refused = io::Error::from(rustix::io::Errno::CONNREFUSED);
+            return Err(ControlError::Bus(refused.into()));
+        }
+        Ok(Box::new(FakeAccounts { mood: self.mood.clone(), asked: Rc::clone(&self.asked) }))
     }
 
     fn now_usec(&self) -> u64 {
