@@ -23,6 +23,7 @@ pub mod limits;
 mod manifest;
 mod network;
 pub mod paths;
+mod route_limits;
 mod session_document;
 mod space;
 mod task_document;
@@ -54,6 +55,7 @@ pub use manifest::{
     Command, Container, Handler, Health, Manifest, ManifestError, Resources, Retry, Service, Worker,
 };
 pub use network::{InvalidNetwork, Network};
+pub use route_limits::{Amount, Limit, Origin, RouteLimitsError, route_limits};
 pub use session_document::{SESSION_ID_DIGITS, SessionDocument, SessionPage};
 pub use space::{Floor, Space};
 pub use task_document::{ErrorDocument, FileDocument, TaskDocument, TaskPage, TaskState};

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand, ValueHint};
 
 use crate::command::{
-    admin, agent, audit, call, completion, config, deploy, doctor, status, subscribe, task, token,
-    undeploy, user,
+    admin, agent, audit, call, completion, config, deploy, doctor, explain, status, subscribe,
+    task, token, undeploy, user,
 };
 
 /// Deploy and operate agents on this host
@@ -66,6 +66,15 @@ Example:
   ploinkyctl config check ./config.json"
     )]
     Config(config::Command),
+    /// Look at what holds for a request
+    #[command(
+        subcommand,
+        disable_help_subcommand = true,
+        after_long_help = "\
+Example:
+  sudo ploinkyctl explain route localhost/echo"
+    )]
+    Explain(explain::Command),
     /// Show the host: configuration, instances and all agents
     Status(status::Arguments),
     /// Check the host for everything that Ploinky needs

@@ -9,6 +9,7 @@ pub(crate) mod completion;
 pub(crate) mod config;
 pub(crate) mod deploy;
 pub(crate) mod doctor;
+pub(crate) mod explain;
 pub(crate) mod status;
 pub(crate) mod subscribe;
 pub(crate) mod task;
@@ -32,6 +33,7 @@ pub(crate) fn run(
         Command::Undeploy(arguments) => undeploy::run(&arguments, machine, output),
         Command::Agent(command) => agent::run(&command, machine, output),
         Command::Config(command) => config::run(&command, machine, output),
+        Command::Explain(command) => explain::run(&command, machine, output),
         Command::Status(arguments) => status::run(&arguments, machine, output),
         Command::Doctor(arguments) => doctor::run(&arguments, machine, output),
         Command::Call(arguments) => call::run(&arguments, machine, output),

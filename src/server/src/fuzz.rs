@@ -32,10 +32,12 @@ pub fn path(bytes: &[u8]) {
 mod tests {
     use std::path::Path;
 
+    type Target = fn(&[u8]);
+
     #[test]
     fn the_corpus_of_every_fuzz_target_keeps_its_promises() {
         let fuzz = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fuzz");
-        let targets: [(&str, fn(&[u8])); 5] = [
+        let targets: [(&str, Target); 5] = [
             ("chunks", super::chunks),
             ("credential", super::credential),
             ("head", super::head),

@@ -134,6 +134,27 @@ pub(super) fn machine(name: &str, root: &Path) -> Fake {
     machine.config = "{\n  \"domains\": []\n}\n".into();
     match name {
         "three agents" => {}
+        "a route" => {
+            let own = r#""own":{"run":"x.sh","timeout":400,"retry":{"attempts":3}}"#;
+            let manifest = format!(
+                r#"{{"name":"echo","container":"x","timeout":40,"commands":{{"say":"say.sh",{own}}}}}"#
+            );
+            let config = r#"{"domains":[{"name":"localhost"}],"deployments":[
+                {"domain":"localhost","path":"/echo","agent":"echo"},
+                {"domain":"localhost","path":"/gone","agent":"gone"},
+                {"domain":"localhost","path":"/","agent":"site"}],
+                "settings":{"limits":{"requestsPerSecond":50}}}"#;
+            let site = r#"{"name":"site","static":"."}"#;
+            let state = root.join("state");
+            for (path, text) in [
+                ("config.json", config),
+                ("agents/localhost/echo/manifest.json", &manifest),
+                ("agents/localhost/_root/manifest.json", site),
+            ] {
+                let path = state.join(path).to_str().unwrap().to_owned();
+                machine.files.insert(path, text.to_owned());
+            }
+        }
         "nothing deployed" => {
             machine.host =
                 HostStatus { version: "0.1.0".into(), port: 80, ..HostStatus::default() };

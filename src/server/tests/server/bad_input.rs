@@ -277,7 +277,7 @@ fn json_is_taken_as_it_is_or_refused_by_every_entry_point_that_takes_it() {
             assert_eq!(reply.failure(), (400, "BAD_REQUEST".to_owned()), "{shown:.99}");
         }
         // The same in the query of a URL, as long as it fits there.
-        let escaped: String = value.iter().map(|byte| format!("%{byte:02x}")).collect();
+        let escaped = value.iter().fold(String::new(), |text, byte| text + &format!("%{byte:02x}"));
         let target = format!("/a/subscribe?command=echo&params=%5b{escaped}%5d");
         if target.len() < 8000 {
             let reply = get(server.address, &target, "");
