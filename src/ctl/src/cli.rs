@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand, ValueHint};
 
 use crate::command::{
-    admin, agent, audit, call, completion, config, deploy, doctor, explain, status, subscribe,
-    task, token, undeploy, user,
+    admin, agent, audit, call, completion, config, deploy, doctor, explain, session, status,
+    subscribe, task, token, undeploy, user,
 };
 
 /// Deploy and operate agents on this host
@@ -97,6 +97,15 @@ Example:
   sudo ploinkyctl task watch $id && sudo ploinkyctl task result $id"
     )]
     Task(task::Command),
+    /// List and end sessions of users
+    #[command(
+        subcommand,
+        disable_help_subcommand = true,
+        after_long_help = "\
+Example:
+  sudo ploinkyctl session revoke --user alice"
+    )]
+    Session(session::Command),
     /// Manage the users of a domain with the bundled Security Agent
     #[command(
         subcommand,

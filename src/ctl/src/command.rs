@@ -10,6 +10,7 @@ pub(crate) mod config;
 pub(crate) mod deploy;
 pub(crate) mod doctor;
 pub(crate) mod explain;
+pub(crate) mod session;
 pub(crate) mod status;
 pub(crate) mod subscribe;
 pub(crate) mod task;
@@ -41,6 +42,7 @@ pub(crate) fn run(
         Command::Subscribe(arguments) => {
             subscribe::run(&arguments, socket.as_deref(), machine, output)
         }
+        Command::Session(command) => session::run(&command, socket.as_deref(), machine, output),
         Command::User(command) => user::run(&command, socket.as_deref(), machine, output),
         Command::Admin(command) => admin::run(&command, machine, output),
         Command::Token(command) => token::run(&command, machine, output),

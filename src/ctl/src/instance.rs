@@ -6,6 +6,7 @@
 mod command;
 mod events;
 mod refusal;
+mod sessions;
 mod tasks;
 mod transport;
 mod upload;

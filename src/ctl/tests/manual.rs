@@ -68,8 +68,7 @@ fn every_key_of_a_manifest_is_documented() -> io::Result<()> {
         assert!(page.contains(&format!("\n.B {key}\n")), "`{key}` is not documented");
     }
     let not_yet = page.split(".SH NOT IN THIS VERSION").nth(1).unwrap_or_default();
-    for key in ["install", "update", "replicas", "volumes", "secrets", "network", "idle", "public"]
-    {
+    for key in ["install", "update", "replicas", "volumes", "secrets", "network", "idle"] {
         let refused = Manifest::parse(format!(r#"{{"{key}":1}}"#).as_bytes());
         let text = refused.err().map(|e| e.to_string()).unwrap_or_default();
         assert!(text.contains("does not support"), "`{key}` is supported now: {text}");
