@@ -3,21 +3,18 @@
 //! The one list of these bounds. It holds no numbers of its own: they come from [`crate::limits`], the
 //! configuration and the manifest, as those who enforce them have them.
 
+mod agent;
 mod amount;
 
 use serde::Serialize;
 
+use self::agent::of_agent;
 pub use self::amount::Amount;
 use crate::limits::{
-    ACCEPTED_PER_AGENT, ACCEPTED_PER_USER, AGENT_DOWN_GRACE, BODY_FLOOR_BYTES, BODY_IDLE,
-    BODY_TIMEOUT, CONCURRENCY_DEFAULT, CONNECTIONS_MAX, DRAIN_MAX, HEAD_MAX_BYTES, HEADER_TIMEOUT,
-    HEADERS_MAX, IN_FLIGHT_PER_AGENT, JSON_DEPTH_MAX, KEEP_ALIVE, PARAMS_MAX, PREFER_WAIT_MAX,
-    REQUEST_MAX_BYTES, REQUESTS_PER_CONNECTION, RESULT_MAX_BYTES, STATIC_PATH_MAX_BYTES,
-    STREAM_LINE_MAX_BYTES, STREAMS_AT_ONCE, STREAMS_PER_AGENT, SYNC_TIMEOUT_MAX,
-    TASK_DEADLINE_DEFAULT, TASK_TIMEOUT_DEFAULT, UPLOAD_DEFAULT_BYTES, UPLOAD_FIELD_MAX_BYTES,
-    UPLOAD_FILES_MAX, UPLOAD_PARTS_MAX, UPLOADS_AT_ONCE, URI_MAX_BYTES, WRITE_STALL,
+    CONNECTIONS_MAX, DRAIN_MAX, HEAD_MAX_BYTES, HEADER_TIMEOUT, HEADERS_MAX, KEEP_ALIVE,
+    REQUESTS_PER_CONNECTION, STATIC_PATH_MAX_BYTES, URI_MAX_BYTES, WRITE_STALL,
 };
-use crate::{ClientLimits, Command, CommandName, Container, Service, Settings};
+use crate::{AuthRules, ClientLimits, CommandName, Config, Domain, Service};
 
 /// One bound.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
@@ -59,18 +56,24 @@ pub enum RouteLimitsError {
     NoCommands,
 }
 
-/// The bounds of a request for what `service` answers, in the order in which a request meets them; with `command`
-/// those of this command.
+/// The bounds of a request for what `service` answers on `domain`, in the order in which a request meets them; with
+/// `command` those of this command.
 ///
 /// # Errors
 /// When there is no such command.
 pub fn route_limits(
-    settings: &Settings,
+    config: &Config,
+    domain: &Domain,
     service: &Service,
     command: Option<&CommandName>,
 ) -> Result<Vec<Limit>, RouteLimitsError> {
+    let settings = &config.settings;
     let mut limits = of_clients(&settings.limits);
     limits.extend(of_connection());
+    if let (Service::Container(_), true) = (service, config.has_auth(domain)) {
+        let entry = config.domains.iter().find(|entry| entry.name == *domain);
+        limits.extend(entry.into_iter().flat_map(|entry| of_sessions(&entry.auth)));
+    }
     match (service, command) {
         (Service::Static { .. }, Some(_)) => return Err(RouteLimitsError::NoCommands),
         (Service::Static { .. }, None) => {
@@ -150,142 +153,19 @@ fn of_connection() -> Vec<Limit> {
     ]
 }
 
-fn of_agent(
-    container: &Container,
-    command: Option<(&CommandName, &Command)>,
-    settings: &Settings,
-) -> Vec<Limit> {
-    let time = Amount::time;
-    let Terms { run, concurrency } = Terms::of(container, command);
-    let wait = Limit {
-        name: "callTime",
-        amount: time(run.0.min(SYNC_TIMEOUT_MAX)),
-        origin: if SYNC_TIMEOUT_MAX < run.0 { Origin::Fixed } else { run.1.clone() },
-        about: "of a call that is waited for; 504",
-    };
-    let mut limits = vec![
-        fixed("body", Amount::bytes(REQUEST_MAX_BYTES), "of a call; 413"),
-        fixed("bodyIdle", time(BODY_IDLE), "in which nothing of a body comes; 408"),
-        fixed("bodyTime", time(BODY_TIMEOUT), "for the body of a call; 408"),
-        fixed("nesting", Amount::count(JSON_DEPTH_MAX), "levels of JSON; 400"),
-        fixed("params", Amount::count(PARAMS_MAX), "of a call; 400"),
-        fixed("calls", Amount::count(IN_FLIGHT_PER_AGENT), "of this agent at one instance; 429"),
-        Limit {
-            name: "concurrency",
-            amount: Amount::Count(u64::from(concurrency.0)),
-            origin: concurrency.1,
-            about: "handlers at once; the rest waits",
-        },
-        wait,
-        fixed("agentDown", time(AGENT_DOWN_GRACE), "for an agent that starts anew; 503"),
-        fixed("result", Amount::bytes(RESULT_MAX_BYTES), "of a call; 502"),
-        Limit {
-            name: "runTime",
-            amount: time(run.0),
-            origin: run.1,
-            about: "of one run of an accepted task; DEADLINE",
-        },
-        fixed("taskTime", time(TASK_DEADLINE_DEFAULT), "of all runs; Task-Deadline says another"),
-    ];
-    limits.extend(of_tasks(container, command, settings));
-    limits.extend(of_files_and_streams(container));
-    limits
-}
-
-fn of_tasks(
-    container: &Container,
-    command: Option<(&CommandName, &Command)>,
-    settings: &Settings,
-) -> Vec<Limit> {
-    let own = command.and_then(|(name, command)| {
-        command.retry.map(|retry| (retry, format!("commands.{name}.retry.attempts")))
-    });
-    let retry = own.or_else(|| container.retry.map(|r| (r, "retry.attempts".to_owned())));
-    let (runs, origin) = match retry {
-        Some((retry, key)) => (retry.attempts, Origin::Manifest(key)),
-        None => (1, Origin::Default("retry.attempts".to_owned())),
-    };
-    let kept = |name, key: &str, seconds, usual, about| Limit {
+fn of_sessions(rules: &AuthRules) -> [Limit; 2] {
+    let AuthRules { grants: _, grants_admin: _, session_idle, session_max } = rules;
+    let usual = AuthRules::default();
+    let set = |name, value, usual, about| Limit {
         name,
-        amount: Amount::Seconds(seconds),
-        origin: Origin::of_config(format!("settings.{key}"), seconds == usual),
+        amount: Amount::Seconds(value),
+        origin: Origin::of_config(format!("domains[].auth.{name}"), value == usual),
         about,
     };
-    let default = Settings::default();
-    vec![
-        Limit {
-            name: "runs",
-            amount: Amount::Count(u64::from(runs)),
-            origin,
-            about: "of an accepted task that fails",
-        },
-        fixed("accepted", Amount::count(ACCEPTED_PER_AGENT), "tasks of this agent; 429"),
-        fixed("acceptedPerUser", Amount::count(ACCEPTED_PER_USER), "that wait or run; 429"),
-        fixed("preferWait", Amount::time(PREFER_WAIT_MAX), "of Prefer: wait=N; 400"),
-        kept(
-            "taskRetention",
-            "taskRetention",
-            settings.task_retention,
-            default.task_retention,
-            "outcomes are kept",
-        ),
-        kept(
-            "deadTaskRetention",
-            "deadTaskRetention",
-            settings.dead_task_retention,
-            default.dead_task_retention,
-            "dead tasks are kept",
-        ),
+    [
+        set("sessionIdle", *session_idle, usual.session_idle, "without a request; logged out"),
+        set("sessionMax", *session_max, usual.session_max, "of a session in any case; logged out"),
     ]
-}
-
-fn of_files_and_streams(container: &Container) -> Vec<Limit> {
-    let max = container.upload_max_bytes;
-    vec![
-        Limit {
-            name: "upload",
-            amount: Amount::Bytes(max),
-            origin: Origin::of_manifest("uploads.max".to_owned(), max == UPLOAD_DEFAULT_BYTES),
-            about: "of all files of a form; 413",
-        },
-        fixed("uploadFiles", Amount::count(UPLOAD_FILES_MAX), "of a form; 400"),
-        fixed("uploadParts", Amount::count(UPLOAD_PARTS_MAX), "of a form; 400"),
-        fixed("uploadField", Amount::bytes(UPLOAD_FIELD_MAX_BYTES), "that is no file; 413"),
-        fixed("uploadPace", Amount::BytesPerSecond(BODY_FLOOR_BYTES), "at least; 408"),
-        fixed("uploads", Amount::count(UPLOADS_AT_ONCE), "at once at one instance; 503"),
-        fixed("streams", Amount::count(STREAMS_AT_ONCE), "at once at one instance; 503"),
-        fixed("streamsOfAgent", Amount::count(STREAMS_PER_AGENT), "of these; 429"),
-        fixed("streamLine", Amount::bytes(STREAM_LINE_MAX_BYTES), "of a stream; ended"),
-    ]
-}
-
-/// What the manifest says of a command, or of all that do not say otherwise.
-struct Terms {
-    run: (std::time::Duration, Origin),
-    concurrency: (u16, Origin),
-}
-
-impl Terms {
-    fn of(container: &Container, command: Option<(&CommandName, &Command)>) -> Self {
-        let own = command.filter(|(_, command)| command.timeout.is_some());
-        let run = if let Some((name, command)) = own {
-            let origin = Origin::Manifest(format!("commands.{name}.timeout"));
-            (container.timeout_of(command), origin)
-        } else {
-            let is_usual = container.timeout == TASK_TIMEOUT_DEFAULT;
-            (container.timeout, Origin::of_manifest("timeout".to_owned(), is_usual))
-        };
-        let own = command.and_then(|(name, command)| Some((name, command.concurrency?)));
-        let concurrency = if let Some((name, own)) = own {
-            let origin = Origin::Manifest(format!("commands.{name}.concurrency"));
-            (own.min(container.concurrency), origin)
-        } else {
-            let is_usual = container.concurrency == CONCURRENCY_DEFAULT;
-            let origin = Origin::of_manifest("concurrency".to_owned(), is_usual);
-            (container.concurrency, origin)
-        };
-        Self { run, concurrency }
-    }
 }
 
 impl Origin {
@@ -305,14 +185,17 @@ fn fixed(name: &'static str, amount: Amount, about: &'static str) -> Limit {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Config, Manifest};
+    use crate::Manifest;
 
     fn limits(settings: &str, manifest: &str, command: Option<&str>) -> Vec<Limit> {
-        let text = format!(r#"{{"domains":[],"deployments":[],"settings":{settings}}}"#);
-        let settings = Config::parse(text.as_bytes()).unwrap().settings;
+        let text = format!(
+            r#"{{"domains":[{{"name":"localhost"}},{{"name":"a","auth":{{"sessionIdle":60}}}}],
+                "deployments":[{{"domain":"a","path":"/auth","agent":"x"}}],"settings":{settings}}}"#
+        );
+        let config = Config::parse(text.as_bytes()).unwrap();
         let service = Manifest::parse(manifest.as_bytes()).unwrap().service;
         let command = command.map(|command| command.parse().unwrap());
-        route_limits(&settings, &service, command.as_ref()).unwrap()
+        route_limits(&config, &"a".parse().unwrap(), &service, command.as_ref()).unwrap()
     }
 
     fn find(limits: &[Limit], name: &str) -> (String, Origin) {
@@ -327,10 +210,10 @@ mod tests {
 
     #[test]
     fn a_command_that_is_not_there_has_no_limits() {
-        let settings = Settings::default();
         let of = |manifest: &str| {
             let service = Manifest::parse(manifest.as_bytes()).unwrap().service;
-            route_limits(&settings, &service, Some(&"x".parse().unwrap())).unwrap_err()
+            let (config, localhost) = (Config::default(), Domain::localhost());
+            route_limits(&config, &localhost, &service, Some(&"x".parse().unwrap())).unwrap_err()
         };
         assert_eq!(of(MANIFEST), RouteLimitsError::UnknownCommand("x".parse().unwrap()));
         assert_eq!(of(r#"{"name":"a","static":"."}"#), RouteLimitsError::NoCommands);
@@ -349,6 +232,8 @@ mod tests {
             ("requestBurst", "1000", default("settings.limits.burst")),
             ("keepAlive", "60 s", Origin::Fixed),
             ("head", "32 KiB", Origin::Fixed),
+            ("sessionIdle", "60 s", config("domains[].auth.sessionIdle")),
+            ("sessionMax", "86400 s", default("domains[].auth.sessionMax")),
             ("concurrency", "8", manifest("concurrency")),
             ("callTime", "40 s", manifest("timeout")),
             ("runTime", "40 s", manifest("timeout")),

@@ -218,7 +218,7 @@ impl Asked<'_> {
         let (agent, held) = self.find_final(id).await?;
         let Outcome::File(file) = held.outcome else { return Err(Refusal::NoFile) };
         let sent = output::kept(agent.queue(), id, &file, headers.clone(), wants_content).await?;
-        Ok(reply::file_again(id, sent, file.name()))
+        Ok(reply::file_again(id, sent, file.name(), self.caller.is_somebody()))
     }
 
     /// Ends a task that goes on; removes one that has ended.

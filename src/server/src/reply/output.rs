@@ -31,23 +31,23 @@ const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC
 
 /// The answer to a call whose result is the file `name`: nobody can ask for it again.
 pub(crate) fn once(id: TaskId, sent: Found, name: &str) -> Response {
-    let mut response = again(id, sent, name);
+    let mut response = again(id, sent, name, true);
     let headers = response.headers_mut();
     for ours in [header::ETAG, header::LAST_MODIFIED, header::ACCEPT_RANGES] {
         headers.remove(ours);
     }
-    headers.insert(header::CACHE_CONTROL, NO_STORE);
     response
 }
 
-/// The answer to a request for the file `name`, which is there until its task is removed.
-pub(crate) fn again(id: TaskId, sent: Found, name: &str) -> Response {
+/// The answer to a request for the file `name`, which is there until its task is removed. `is_secret`: it was shown to
+/// somebody in particular, and is not to stay where somebody else may sit later.
+pub(crate) fn again(id: TaskId, sent: Found, name: &str, is_secret: bool) -> Response {
     let mut response = file::sent(sent);
     let headers = response.headers_mut();
     protect(headers);
     put(headers, header::CONTENT_DISPOSITION, &disposition(name));
     headers.insert(header::CONTENT_SECURITY_POLICY, SANDBOX);
-    headers.insert(header::CACHE_CONTROL, PRIVATE);
+    headers.insert(header::CACHE_CONTROL, if is_secret { NO_STORE } else { PRIVATE });
     put_task_id(headers, id);
     response
 }
@@ -66,6 +66,16 @@ fn disposition(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_of_somebody_is_stored_nowhere() {
+        let kept = |is_secret| {
+            let sent = Found::Unsatisfiable { length: 1 };
+            again(TaskId::from_random([7; 16]), sent, "x", is_secret).headers()["cache-control"]
+                .clone()
+        };
+        assert_eq!((kept(true), kept(false)), (NO_STORE, PRIVATE));
+    }
 
     #[test]
     fn a_name_cannot_leave_its_header() {

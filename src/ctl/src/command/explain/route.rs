@@ -87,7 +87,7 @@ pub(crate) fn run(
     let service = Manifest::parse(&text)
         .map(|manifest| manifest.service)
         .map_err(|e| Failure::new(exit::CONFIG, &what).because(&e))?;
-    let limits = route_limits(&config.settings, &service, command.as_ref())
+    let limits = route_limits(&config, domain, &service, command.as_ref())
         .map_err(|e| Failure::refused(&what).because(&e))?;
     if output.json {
         let place = format!("{domain}{path}");
