@@ -370,3 +370,5 @@ pub const SUPERVISOR_CONNECTIONS_MAX: usize = 2 * WORKERS_MAX as usize;
 pub const SUPERVISOR_CALLS_MAX: usize = 16;
 /// Time that one call to the supervisor has.
 pub const SUPERVISOR_CALL_LIMIT: Duration = Duration::from_secs(30);
+/// Bytes of what an admin sends: two passwords of the longest kind, each byte of which JSON writes with six.
+pub const MANAGEMENT_BODY_MAX_BYTES: usize = 16 * 1024;

@@ -34,10 +34,11 @@ use crate::reply::{self, Reader};
 use crate::routes::{Routes, Target};
 use crate::static_files::Site;
 use crate::streams::Streams;
+use crate::supervisor::Supervisor;
 use crate::task_key::TaskKey;
 use crate::task_queue::{Held, Outcome};
 use crate::uploads::{Files, Uploads};
-use crate::{output, sessions, tasks};
+use crate::{management, output, sessions, tasks};
 
 /// Bytes of a refused body that are not worth a connection: they have arrived with the head.
 const SMALL_BODY_BYTES: u64 = 16 * 1024;
@@ -53,6 +54,8 @@ pub(crate) struct Edge {
     clients: Arc<Clients>,
     /// Who holds which token.
     grants: Grants,
+    /// Who keeps the admins.
+    supervisor: Supervisor,
     /// Makes ids of repeatable tasks.
     key: TaskKey,
     /// For the bodies of all requests.
@@ -68,6 +71,7 @@ impl Edge {
         instance: u16,
         clients: Arc<Clients>,
         grants: Grants,
+        supervisor: Supervisor,
         key: TaskKey,
         now: Instant,
     ) -> Self {
@@ -79,6 +83,7 @@ impl Edge {
             tasks: TaskLog::new(now),
             clients,
             grants,
+            supervisor,
             key,
             bodies,
             uploads,
@@ -89,6 +94,16 @@ impl Edge {
     /// Who holds which token.
     pub(crate) fn grants(&self) -> &Grants {
         &self.grants
+    }
+
+    /// Who keeps the admins.
+    pub(crate) fn supervisor(&self) -> &Supervisor {
+        &self.supervisor
+    }
+
+    /// The memory for bodies.
+    pub(crate) fn bodies(&self) -> &ByteBudget {
+        &self.bodies
     }
 
     /// Who makes the request.
@@ -114,7 +129,7 @@ impl Edge {
 
     /// Whether browsers come by TLS: the one place that decides it. This process ends none itself.
     #[expect(clippy::unused_self, reason = "where TLS ends here it is known by the listener")]
-    fn is_tls(&self, routes: &Routes) -> bool {
+    pub(crate) fn is_tls(&self, routes: &Routes) -> bool {
         routes.has_external_tls()
     }
 
@@ -149,6 +164,7 @@ impl Edge {
             .route("/healthz", any(health::answer))
             .route(tasks::ROOT, any(tasks::answer))
             .route(&format!("{}/{{*rest}}", tasks::ROOT), any(tasks::answer))
+            .route(&format!("{}/{{*rest}}", management::ROOT), any(management::answer))
             .route(sessions::SELF, any(sessions::answer))
             .route(sessions::ROOT, any(sessions::answer))
             .route(&format!("{}/{{*rest}}", sessions::ROOT), any(sessions::answer))

@@ -20,10 +20,13 @@ mod wishes;
 use std::time::Duration;
 
 use axum::body::Body;
+use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderMap, Method, header};
-use ploinky_contract::limits::{BODY_TIMEOUT, REQUEST_MAX_BYTES, URI_MAX_BYTES};
-use ploinky_contract::{CommandName, Domain, UserId};
+use ploinky_contract::limits::{
+    BODY_TIMEOUT, MANAGEMENT_BODY_MAX_BYTES, REQUEST_MAX_BYTES, URI_MAX_BYTES,
+};
+use ploinky_contract::{CommandName, Domain, Token, UserId};
 use serde_json::value::RawValue;
 
 pub(crate) use self::body::ReadError;
@@ -139,6 +142,37 @@ pub(crate) async fn admit(
     let (command, params) = call::parse(&bytes).map_err(Refusal::Call)?;
     gate.permit(caller, &command)?;
     Ok(Admitted { user: caller.user().clone(), command, params, wishes })
+}
+
+/// Admits a document of an admin: the page that made it, media type, length, then the body itself.
+pub(crate) async fn admit_document(
+    _proof: &Head,
+    parts: &Parts,
+    body: Body,
+    bodies: &ByteBudget,
+    is_tls: bool,
+) -> Result<Bytes, Refusal> {
+    origin::check(parts, is_tls)?;
+    if !body::has_media_type(&parts.headers) {
+        return Err(Refusal::MediaType);
+    }
+    let limit = MANAGEMENT_BODY_MAX_BYTES;
+    if announced_bytes(&parts.headers).is_some_and(|length| (limit as u64) < length) {
+        return Err(Refusal::Read(ReadError::TooLarge { limit }));
+    }
+    let (bytes, _share) =
+        body::read(body, limit, BODY_TIMEOUT, bodies).await.map_err(Refusal::Read)?;
+    Ok(bytes)
+}
+
+/// The token that the client shows, for the supervisor to look at; whether anybody has it is not asked here.
+pub(crate) fn shown_token(
+    _proof: &Head,
+    parts: &Parts,
+    is_tls: bool,
+) -> Result<Option<Token>, Refusal> {
+    let shown = credential::of(&parts.headers, is_tls).map_err(Refusal::Credential)?;
+    Ok(shown.and_then(|shown| shown.token))
 }
 
 /// Admits a request for tasks: how long the answer may be put off.

@@ -25,8 +25,11 @@ mod clients;
 
 mod edge;
 mod health;
+mod management;
 mod sessions;
 mod tasks;
+
+mod supervisor;
 
 mod guardian;
 

@@ -14,6 +14,7 @@ use ploinky_queue::{BadResult, SubmitError};
 use crate::guardian::{CallError, CredentialError, HeaderError, HostError, ReadError};
 use crate::listener::FramingError;
 use crate::login::LoginError;
+use crate::management::ManagementError;
 use crate::tasks::QueryError;
 use crate::uploads::UploadError;
 
@@ -107,6 +108,9 @@ pub(crate) enum Refusal {
     /// The agent knows nobody by what was given.
     #[error("the login is refused")]
     LoginRefused,
+    /// What an admin asks for is not given.
+    #[error("{0}")]
+    Management(ManagementError),
     /// What the agent answered to a login is no session.
     #[error("the agent gave a result that cannot be used")]
     BadLogin(#[source] LoginError),

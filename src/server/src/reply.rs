@@ -4,6 +4,7 @@
 
 mod events;
 mod file;
+mod management;
 mod output;
 mod page;
 mod protection;
@@ -23,6 +24,7 @@ use serde_json::value::RawValue;
 
 pub(crate) use self::events::{early_end, events, last_event, lost};
 pub(crate) use self::file::found;
+pub(crate) use self::management::{admin, admin_session};
 pub(crate) use self::output::{again as file_again, once as file_once};
 use self::page::page;
 use self::protection::{protect, protect_site};
@@ -150,7 +152,7 @@ pub(crate) fn refusal(
     if let Refusal::Method { allowed, .. } = refusal {
         headers.insert(header::ALLOW, HeaderValue::from_static(allowed));
     }
-    if matches!(refusal, Refusal::Unauthenticated | Refusal::LoginRefused) {
+    if status == StatusCode::UNAUTHORIZED {
         headers.insert(header::WWW_AUTHENTICATE, CHALLENGE);
     }
     if matches!(refusal, Refusal::InvalidToken) {

@@ -19,6 +19,7 @@ use crate::grants::Grants;
 use crate::listener::{self, Doors, Inherited};
 use crate::orchestrator::{Origin, random_id};
 use crate::reload::{Reloader, Table};
+use crate::supervisor::Supervisor;
 use crate::task_key::TaskKey;
 use crate::{janitor, readiness};
 
@@ -107,6 +108,7 @@ async fn run(
         instance,
         Arc::clone(&clients),
         grants.clone(),
+        Supervisor::new(&runtime),
         key,
         Instant::now(),
     );

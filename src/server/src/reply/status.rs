@@ -3,7 +3,7 @@
 use http::StatusCode;
 use ploinky_queue::{BadResult, RecordError, code};
 
-use super::upload;
+use super::{management, upload};
 use crate::guardian::ReadError;
 use crate::listener::FramingError;
 use crate::refusal::Refusal;
@@ -74,6 +74,7 @@ pub(super) fn said(refusal: &Refusal) -> Said {
             plain(StatusCode::INTERNAL_SERVER_ERROR, "OUTCOME_UNKNOWN")
         }
         Refusal::Upload(error) => upload::said(error),
+        Refusal::Management(error) => management::said(error),
         Refusal::StreamUnsupported => plain(StatusCode::NOT_IMPLEMENTED, "STREAM_UNSUPPORTED"),
         Refusal::SessionNotFound => plain(StatusCode::NOT_FOUND, "SESSION_NOT_FOUND"),
         Refusal::NothingThere | Refusal::NoFile => plain(StatusCode::NOT_FOUND, "NOT_FOUND"),

@@ -17,6 +17,7 @@ mod host;
 mod keys;
 mod lane;
 mod listing;
+mod management;
 mod outputs;
 mod protection;
 mod refusals;
