@@ -29,4 +29,5 @@ mod t07_libraries;
 mod t08_tasks;
 mod t09_overload;
 mod t10_scale;
+mod t14_security_agent;
 mod t99_removal;
