@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::host::{json as json_of, ok, refused, sh, wait_for};
+use crate::host::{json as json_of, ok, refused, run, sh, wait_for};
 use crate::http::{Reply, call, call_with};
 use crate::t02_agents::deploy_echo;
 
@@ -24,7 +24,11 @@ impl Auth {
 
 impl Drop for Auth {
     fn drop(&mut self) {
-        ok(&["ploinkyctl", "undeploy", "localhost", "/auth"]);
+        // A second panic while one unwinds would end all tests.
+        run(&["ploinkyctl", "undeploy", "localhost", "/auth"]);
+        if std::thread::panicking() {
+            return;
+        }
         wait_for("echo is open again", || {
             (call("/echo", "echo.ping", &json!([])).ok()?.status == 200).then_some(())
         });
@@ -239,6 +243,40 @@ fn names_and_passwords_that_break_a_rule_are_refused_and_leave_nothing() {
         "ls {root}/users | wc -l; find {root} -type f | grep -v -e /users/ -e /failures/ -e '/data/[.]' || true"
     ));
     assert_eq!(users.trim(), "9");
+}
+
+/// The blocks of the README in this language that begin so.
+fn example(language: &str, begins: &str) -> String {
+    let readme = include_str!("../../packaging/agents/security/README.md");
+    let blocks = readme.split("```").skip(1).step_by(2);
+    let mut blocks = blocks.filter_map(|block| block.strip_prefix(language)?.strip_prefix('\n'));
+    blocks.find(|block| block.contains(begins)).expect(begins).to_owned()
+}
+
+#[test]
+fn the_security_agent_of_the_readme_lets_its_user_in() {
+    deploy_echo();
+    let script = |name: &str| example("sh", &format!("# {name}:"));
+    sh(&format!(
+        "rm -rf /tmp/one && mkdir /tmp/one && cd /tmp/one && printf 'open sesame' >secret
+cat >manifest.json <<'END'\n{}END\ncat >login.sh <<'END'\n{}END\ncat >leave.sh <<'END'\n{}END",
+        example("json", "one-user"),
+        script("login.sh"),
+        script("leave.sh")
+    ));
+    ok(&["ploinkyctl", "deploy", "localhost", "/auth", "/tmp/one"]);
+    let auth = Auth;
+    wait_for("an agent at /auth", || (login("nobody", "x").status == 401).then_some(()));
+    let session = token("alice", "open sesame");
+    assert_eq!(whoami(&session), Ok(json!("alice")));
+    let header = format!("Authorization: Bearer {session}\r\n");
+    // What it may call is what the agent said.
+    assert_eq!(call_with("/auth", &header, "leaves", &json!([])).unwrap().status, 403);
+    assert_eq!(call_with("/auth", &header, "leave", &json!([])).unwrap().status, 200);
+    wait_for("the end of the session", || (whoami(&session) == Err(401)).then_some(()));
+    let (_, text) = refused(&["ploinkyctl", "user", "list"]);
+    assert!(text.contains("another than the bundled one"), "{text}");
+    drop(auth);
 }
 
 #[test]
