@@ -29,5 +29,6 @@ mod t07_libraries;
 mod t08_tasks;
 mod t09_overload;
 mod t10_scale;
+mod t13_admins;
 mod t14_security_agent;
 mod t99_removal;
