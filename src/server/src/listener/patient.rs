@@ -2,7 +2,8 @@
 //!
 //! The kernel gives up a client that lets nothing in at all (`TCP_USER_TIMEOUT`), but not one that takes a few
 //! bytes now and then and holds a whole answer for hours. Here a write that waits for room must get some within
-//! [`WRITE_STALL`]; the kernel says that there is room when about a third of its buffer is free.
+//! [`WRITE_STALL`]; the kernel says that there is room when half of what it holds for the connection has gone
+//! (`TCP_NOTSENT_LOWAT`), so a client has to take about 1 KiB a second.
 
 use std::io;
 use std::pin::Pin;

@@ -9,8 +9,9 @@ use std::path::{Path, PathBuf};
 use std::task::{Context, Poll};
 
 use listenfd::ListenFd;
-use ploinky_contract::limits::WRITE_STALL;
+use ploinky_contract::limits::{UNSENT_MAX_BYTES, WRITE_STALL};
 use rustix::net::sockopt::{set_socket_keepalive, set_tcp_nodelay, set_tcp_user_timeout};
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 
@@ -180,12 +181,15 @@ impl Listener for TcpListener {
         Self::poll_accept(self, context).map_ok(|(stream, peer)| (stream, Some(peer.ip())))
     }
 
-    /// Answers go out at once; a client that is gone, or takes nothing of its answer, is found out.
+    /// Answers go out at once; a client that is gone, or takes nothing of its answer, is found out, and the kernel
+    /// holds little for it.
     fn prepare(stream: &TcpStream) {
         let stall_ms = u32::try_from(WRITE_STALL.as_millis()).unwrap_or(u32::MAX);
         let prepared = set_tcp_nodelay(stream, true)
             .and_then(|()| set_socket_keepalive(stream, true))
-            .and_then(|()| set_tcp_user_timeout(stream, stall_ms));
+            .and_then(|()| set_tcp_user_timeout(stream, stall_ms))
+            .map_err(io::Error::from)
+            .and_then(|()| SockRef::from(stream).set_tcp_notsent_lowat(UNSENT_MAX_BYTES));
         if let Err(error) = prepared {
             tracing::debug!("cannot set the options of a connection: {error}");
         }
