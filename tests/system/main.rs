@@ -29,6 +29,7 @@ mod t07_libraries;
 mod t08_tasks;
 mod t09_overload;
 mod t10_scale;
+mod t12_sessions;
 mod t13_admins;
 mod t14_security_agent;
 mod t99_removal;

@@ -116,7 +116,7 @@ impl Edge {
         let identity = Identity {
             grants: &self.grants,
             domain: routes.resolve(head.domain()),
-            is_tls: self.is_tls(routes),
+            is_tls: self.is_tls(routes, parts),
             now_s: wall_clock_s(),
         };
         let caller = guardian::identify(head, parts, identity)?;
@@ -127,10 +127,11 @@ impl Edge {
         Ok(caller)
     }
 
-    /// Whether browsers come by TLS: the one place that decides it. This process ends none itself.
-    #[expect(clippy::unused_self, reason = "where TLS ends here it is known by the listener")]
-    pub(crate) fn is_tls(&self, routes: &Routes) -> bool {
-        routes.has_external_tls()
+    /// Whether browsers come by TLS, as the connection tells, a proxy that is trusted, or the admin of one that is not
+    /// known: the one place that decides it.
+    #[expect(clippy::unused_self, reason = "where TLS ends here this process knows it")]
+    pub(crate) fn is_tls(&self, routes: &Routes, parts: &Parts) -> bool {
+        routes.has_external_tls() || Client::of(&parts.extensions).is_tls
     }
 
     /// What answers where at present.
@@ -234,7 +235,7 @@ struct Asked<'a> {
 impl Asked<'_> {
     /// Whether browsers come by TLS.
     fn is_tls(&self) -> bool {
-        self.edge.is_tls(self.routes)
+        self.edge.is_tls(self.routes, self.parts)
     }
 }
 

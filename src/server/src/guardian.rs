@@ -5,6 +5,8 @@
 mod body;
 mod call;
 mod credential;
+#[cfg(feature = "bench")]
+mod decision;
 mod form;
 #[cfg(any(test, feature = "fuzz"))]
 pub(crate) mod fuzz;
@@ -32,6 +34,8 @@ use serde_json::value::RawValue;
 pub(crate) use self::body::ReadError;
 pub(crate) use self::call::{CallError, has_lone_surrogate};
 pub(crate) use self::credential::{COOKIE, Carrier, CredentialError, HOST_COOKIE};
+#[cfg(feature = "bench")]
+pub use self::decision::Decision;
 pub(crate) use self::form::{AdmittedForm, admit_form};
 pub(crate) use self::header_value::HeaderError;
 pub(crate) use self::host::HostError;

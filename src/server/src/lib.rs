@@ -72,6 +72,8 @@ use ploinky_contract::exit;
 use tokio::signal::unix::{SignalKind, signal};
 
 pub use self::arguments::Arguments;
+#[cfg(feature = "bench")]
+pub use self::guardian::Decision;
 pub use self::listener::Inherited;
 pub use self::worker::{StartError, serve};
 use crate::listener::ListenError;

@@ -99,7 +99,7 @@ async fn respond(edge: &Edge, parts: &Parts, body: Body) -> Result<Response, Ref
     if parts.method != Method::POST {
         return Ok(reply::admin(&asked.caller()?));
     }
-    let is_tls = edge.is_tls(&routes);
+    let is_tls = edge.is_tls(&routes, parts);
     let bytes = guardian::admit_document(&asked.head, parts, body, edge.bodies(), is_tls).await?;
     let headers = &parts.headers;
     match action {
@@ -162,7 +162,7 @@ impl Asked<'_> {
             }
         }
         let mut response = reply::done(None);
-        reply::put_no_session(&mut response, self.edge.is_tls(self.routes));
+        reply::put_no_session(&mut response, self.edge.is_tls(self.routes, self.parts));
         Ok(response)
     }
 
@@ -174,13 +174,18 @@ impl Asked<'_> {
         })?;
         let mut response = reply::admin_session(session);
         let seconds = session.expires_at.saturating_sub(wall_clock_s());
-        reply::put_session(&mut response, &token, seconds, self.edge.is_tls(self.routes));
+        reply::put_session(
+            &mut response,
+            &token,
+            seconds,
+            self.edge.is_tls(self.routes, self.parts),
+        );
         Ok(response)
     }
 
     /// The token of an admin, as the client shows it; whether it counts is said by the supervisor.
     fn token(&self) -> Result<Token, Refusal> {
-        let is_tls = self.edge.is_tls(self.routes);
+        let is_tls = self.edge.is_tls(self.routes, self.parts);
         let shown = guardian::shown_token(&self.head, self.parts, is_tls)?;
         shown.ok_or(Refusal::Management(ManagementError::NoSession))
     }

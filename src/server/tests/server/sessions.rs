@@ -443,7 +443,17 @@ fn a_restart_keeps_sessions_and_a_proxy_with_tls_has_another_cookie() {
     eventually("the setting holds", || city.post("/a", &cookie(&token), ECHO).status == 401);
     let host_cookie = format!("Cookie: __Host-authorizationToken={token}\r\n");
     assert_eq!(city.post("/a", &host_cookie, ECHO).status, 200);
-    let reply = city.log_in(ALICE);
+    // So has each client of a proxy that the admin trusts, and that tells of TLS.
+    city.host.configure(&host_config(NO_RULES, r#","trustedProxies":["127.0.0.1"]"#));
+    let by_proxy = |cookie: &str| {
+        format!("{cookie}X-Forwarded-For: 192.0.2.1\r\nX-Forwarded-Proto: https\r\n")
+    };
+    eventually("the setting holds", || {
+        city.post("/a", &by_proxy(&cookie(&token)), ECHO).status == 401
+            && city.post("/a", &cookie(&token), ECHO).status == 200
+    });
+    let login = format!(r#"{{"command":"login","params":[{ALICE}]}}"#);
+    let reply = city.post("/auth", &by_proxy(&host_cookie), &login);
     let set = reply.header("set-cookie").unwrap();
     assert!(set.starts_with("__Host-authorizationToken=") && set.ends_with("; Secure"), "{set}");
 }

@@ -1,0 +1,3 @@
+#!/bin/sh
+# All sessions of who calls end.
+printf '{"revokeUser":"%s"}\n' "$1"
