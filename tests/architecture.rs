@@ -29,7 +29,7 @@ const TABLE: [Row; 14] = [
     Row {
         krate: "ploinky-security",
         may_use: &["ploinky-contract", "ploinky-password"],
-        never: &["tokio", "zbus", "axum", "rustix"],
+        never: &["tokio", "zbus", "axum"],
     },
     Row {
         krate: "ploinky-server",

@@ -27,12 +27,20 @@ use ploinky_contract::{chain, exit};
 
 use self::desk::Desk;
 
+/// How far the processes stand back behind tasks: where these take all there is, a login still comes to its end in a
+/// second.
+const NICENESS: i32 = 10;
+
 /// Serves tasks until there are no more. The one argument is the directory of the users.
 pub fn main() -> ExitCode {
     let mut arguments = std::env::args_os().skip(1);
     let (Some(directory), None) = (arguments.next(), arguments.next()) else {
         return fail("usage: ploinky-security DIRECTORY", exit::USAGE);
     };
+    if let Err(error) = rustix::process::nice(NICENESS) {
+        // It serves as well without.
+        writeln!(io::stderr(), "cannot stand back behind tasks: {error}").ok();
+    }
     let desk = match Desk::open(&PathBuf::from(directory)) {
         Ok(desk) => desk,
         Err(error) => return fail(&chain(&error), exit::REFUSED),
