@@ -39,11 +39,7 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-#[expect(
-    clippy::needless_pass_by_value,
-    clippy::used_underscore_binding,
-    reason = "the shape of the interface"
-)]
+#[expect(clippy::needless_pass_by_value, reason = "the shape of the interface")]
 #[zbus::interface(name = "io.ploinky.Accounts1")]
 impl Stub {
     fn login(
@@ -71,9 +67,9 @@ impl Stub {
         &self,
         token: &str,
         password: Vec<u8>,
-        _from: &str,
+        from: &str,
     ) -> Result<AdminSession, ControlError> {
-        self.hear(format!("authenticate {token} {}", text(&password)));
+        self.hear(format!("authenticate {token} {} {from}", text(&password)));
         if token == TOKEN && password == b"right" {
             Ok(Self::session(NEXT))
         } else {
@@ -86,9 +82,9 @@ impl Stub {
         token: &str,
         old: Vec<u8>,
         new: Vec<u8>,
-        _from: &str,
+        from: &str,
     ) -> Result<AdminSession, ControlError> {
-        self.hear(format!("change_password {token} {} {}", text(&old), text(&new)));
+        self.hear(format!("change_password {token} {} {} {from}", text(&old), text(&new)));
         match text(&new).as_str() {
             "short" => {
                 Err(ControlError::InvalidArgument("the password has 5 characters".to_owned()))
@@ -322,10 +318,10 @@ fn an_admin_gives_the_password_again_changes_it_and_logs_out() {
     assert_eq!(
         supervisor.asked(),
         [
-            format!("authenticate {TOKEN} wrong"),
-            format!("authenticate {TOKEN} right"),
-            format!("change_password {TOKEN} right short"),
-            format!("change_password {TOKEN} right another"),
+            format!("authenticate {TOKEN} wrong 127.0.0.1"),
+            format!("authenticate {TOKEN} right 127.0.0.1"),
+            format!("change_password {TOKEN} right short 127.0.0.1"),
+            format!("change_password {TOKEN} right another 127.0.0.1"),
             format!("logout {TOKEN}"),
         ]
     );
