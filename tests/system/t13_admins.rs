@@ -92,7 +92,7 @@ fn admins_log_in_by_the_supervisor_and_all_instances_know() {
     assert!(all(|| is_known(&one)) && all(|| is_known(&two)));
     let body = json!({ "oldPassword": GOOD, "newPassword": OTHER });
     let changed = cookie(&post("password", &one, &body));
-    let (_, took) = wait_for("the end of both", || {
+    let ((), took) = wait_for("the end of both", || {
         all(|| !is_known(&one)).then_some(()).filter(|()| all(|| !is_known(&two)))
     });
     println!("a changed password ended two sessions at four instances within {took:?}");
@@ -105,7 +105,7 @@ fn admins_log_in_by_the_supervisor_and_all_instances_know() {
     let status = || request("GET", "/auth/session", &bearer, b"").unwrap().status;
     wait_for("the token", || all(|| status() == 200).then_some(()));
     ok(&["ploinkyctl", "token", "revoke", "ci"]);
-    let (_, took) = wait_for("the end of the token", || all(|| status() == 401).then_some(()));
+    let ((), took) = wait_for("the end of the token", || all(|| status() == 401).then_some(()));
     println!("a revoked token was refused by four instances within {took:?}");
     assert!(!sh("grep -rl ploinky_ /var/lib/ploinky/tokens || true").contains("tokens/"));
 
