@@ -62,8 +62,7 @@ impl FromStr for UserName {
             return Err(shape());
         }
         let id: UserId = text.parse().map_err(|_invalid| shape())?;
-        let is_taken = |other: &UserId| other.as_str().eq_ignore_ascii_case(text);
-        if is_taken(&UserId::admin()) || is_taken(&UserId::internet_user()) {
+        if id.is_reserved() {
             return Err(InvalidUserName::Reserved(id));
         }
         Ok(Self(id))
@@ -110,7 +109,9 @@ mod tests {
         ] {
             assert!(matches!(text.parse::<UserName>(), Err(InvalidUserName::Shape(_))), "{text:?}");
         }
-        for text in ["Admin", "admin", "ADMIN", "InternetUser", "internetuser"] {
+        for text in
+            ["Admin", "admin", "ADMIN", "InternetUser", "internetuser", "admin:ada", "Admin:ada"]
+        {
             assert!(
                 matches!(text.parse::<UserName>(), Err(InvalidUserName::Reserved(_))),
                 "{text}"

@@ -49,9 +49,7 @@ impl Login {
             serde_json::from_str(value.get()).map_err(|_kind| LoginError::NotAnObject)?;
         let user = members.remove("userId").ok_or(LoginError::UserId)?;
         let user: UserId = serde_json::from_str(user.get()).map_err(|_shape| LoginError::UserId)?;
-        // Two spellings of one name are one person to people.
-        let is_reserved = |name: UserId| name.as_str().eq_ignore_ascii_case(user.as_str());
-        if is_reserved(UserId::internet_user()) || is_reserved(UserId::admin()) {
+        if user.is_reserved() {
             return Err(LoginError::Reserved);
         }
         let wanted = match members.remove("allowedCommands") {
@@ -166,6 +164,8 @@ mod tests {
             (r#"{"userId":"Admin"}"#, LoginError::Reserved),
             (r#"{"userId":"admin"}"#, LoginError::Reserved),
             (r#"{"userId":"InternetUser"}"#, LoginError::Reserved),
+            (r#"{"userId":"admin:ada"}"#, LoginError::Reserved),
+            (r#"{"userId":"Admin:ada"}"#, LoginError::Reserved),
             (r#"{"userId":"a","allowedCommands":"*"}"#, LoginError::AllowedCommands),
             (r#"{"userId":"a","allowedCommands":null}"#, LoginError::AllowedCommands),
             (r#"{"userId":"a","allowedCommands":["us*"]}"#, LoginError::AllowedCommands),

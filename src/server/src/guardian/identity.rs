@@ -8,7 +8,7 @@ use ploinky_contract::{Domain, Role, UserId};
 
 use super::credential::{self, Carrier, Credential};
 use super::origin;
-use crate::grants::{Grants, Known};
+use crate::grants::{Grants, Kind, Known};
 use crate::refusal::Refusal;
 
 /// The kind of socket by which a request came.
@@ -150,11 +150,20 @@ pub(super) fn identify(parts: &Parts, identity: Identity<'_>) -> Result<Caller, 
             if carrier == Carrier::Cookie {
                 origin::check(parts, is_tls)?;
             }
-            Ok(Caller { user: known.grant().user_id.clone(), by: By::Grant(known, carrier) })
+            Ok(Caller { user: user_of(&known), by: By::Grant(known, carrier) })
         }
         (Some(_) | None, Carrier::Cookie) => Ok(Caller::nobody()),
         (Some(_), Carrier::Bearer) => Err(Refusal::OtherDomain),
         (None, Carrier::Bearer) => Err(Refusal::InvalidToken),
+    }
+}
+
+/// For whom the calls of the holder run. The accounts of admins are not the users that agents know.
+fn user_of(known: &Known) -> UserId {
+    let user = &known.grant().user_id;
+    match known.kind() {
+        Kind::AdminSession => UserId::of_admin(user),
+        Kind::Token | Kind::Session => user.clone(),
     }
 }
 
@@ -214,6 +223,19 @@ pub(super) mod tests {
             token
         }
 
+        /// The session of the admin `alice`.
+        fn admin_session(&self, role: &str) -> Token {
+            let token = Token::of_session([9; 32]);
+            let text = format!(
+                r#"{{"userId":"alice","allowedCommands":["*"],"role":"{role}","createdAt":{NOW},
+                    "expiresAt":{},"idleSeconds":1000,"authenticatedAt":{NOW}}}"#,
+                NOW + 5000
+            );
+            #[expect(clippy::disallowed_methods, reason = "nobody else reads it")]
+            fs::write(self.state.admin_sessions().join(token.digest().as_str()), text).unwrap();
+            token
+        }
+
         pub(in crate::guardian) fn ask(
             &self,
             domain: &str,
@@ -268,6 +290,19 @@ pub(super) mod tests {
         assert_eq!((caller.user().as_str(), caller.carrier()), ("alice", Some(Carrier::Bearer)));
         assert!(caller.is_somebody() && !caller.lists_all() && !caller.is_root());
         assert!(caller.may_see(caller.user()) && !caller.may_see(&UserId::internet_user()));
+    }
+
+    #[test]
+    fn u3_an_admin_is_nobody_of_the_users_with_the_same_name() {
+        let host = Host::new();
+        let ask = |token: &Token| {
+            let (name, value) = bearer(token);
+            host.ask("a", (name, &value)).unwrap()
+        };
+        let user = ask(&host.session(r#"["*"]"#));
+        let admin = ask(&host.admin_session("viewer"));
+        assert_eq!((user.user().as_str(), admin.user().as_str()), ("alice", "admin:alice"));
+        assert!(!user.may_see(admin.user()) && !admin.may_see(user.user()));
     }
 
     #[test]

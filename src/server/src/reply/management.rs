@@ -45,7 +45,7 @@ pub(crate) fn admin(caller: &Caller) -> Response {
         if caller.is_root() { Some(Role::Owner) } else { grant.and_then(|grant| grant.role) };
     let checked = Checked {
         authenticated: role.is_some(),
-        username: role.map(|_role| caller.user().as_str()),
+        username: role.map(|_role| grant.map_or(caller.user(), |grant| &grant.user_id).as_str()),
         role,
         expires_at: role.and(grant).and_then(|grant| grant.expires_at).map(time),
     };

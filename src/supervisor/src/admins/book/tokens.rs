@@ -112,8 +112,10 @@ fn check(order: &Order, now: Now) -> Result<(), AdminError> {
             shown.escape_debug()
         ));
     }
-    if [UserId::admin(), UserId::internet_user()].contains(user) {
-        return refused(format!("a token cannot be `{user}`, who is nobody in particular"));
+    if user.is_reserved() {
+        return refused(format!(
+            "a token cannot be `{user}`: that name stands for root, for strangers or for an admin"
+        ));
     }
     if let Some(paths) = paths
         && !(1..=TOKEN_PATHS_MAX).contains(&paths.len())
