@@ -72,11 +72,7 @@ impl Book {
     /// # Errors
     /// When the file is there and cannot be read.
     pub(crate) fn user(&self, name: &UserName) -> Result<Option<User>, BookError> {
-        let path = self.user_path(name);
-        let Some(bytes) = read(&path, USER_FILE_MAX_BYTES)? else { return Ok(None) };
-        serde_json::from_slice(&bytes)
-            .map(Some)
-            .map_err(|source| BookError::Damaged { path, source })
+        read_user(self.user_path(name))
     }
 
     /// All users by name.
@@ -86,10 +82,7 @@ impl Book {
     pub(crate) fn users(&self) -> Result<Vec<User>, BookError> {
         let mut users = Vec::new();
         for path in self.files()? {
-            let Some(bytes) = read(&path, USER_FILE_MAX_BYTES)? else { continue };
-            let user: User = serde_json::from_slice(&bytes)
-                .map_err(|source| BookError::Damaged { path, source })?;
-            users.push(user);
+            users.extend(read_user(path)?);
         }
         users.sort_by(|a, b| a.user_id.cmp(&b.user_id));
         Ok(users)
@@ -182,6 +175,12 @@ impl Pen<'_> {
         sync(&self.book.users)?;
         self.book.forget_failures(name)
     }
+}
+
+/// The user in a file; `None`: there is no such file.
+fn read_user(path: PathBuf) -> Result<Option<User>, BookError> {
+    let Some(bytes) = read(&path, USER_FILE_MAX_BYTES)? else { return Ok(None) };
+    serde_json::from_slice(&bytes).map(Some).map_err(|source| BookError::Damaged { path, source })
 }
 
 fn read(path: &Path, limit: u64) -> Result<Option<Vec<u8>>, BookError> {

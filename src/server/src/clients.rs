@@ -71,7 +71,7 @@ impl Clients {
         let routes = self.table.routes();
         let settings = routes.settings();
         match peer {
-            Some(peer) if !is_local(peer, settings) && !is_proxy(peer, settings) => {
+            Some(peer) if !is_local(peer) && !is_proxy(peer, settings) => {
                 self.connections.take(Block::of(peer), settings.limits.connections_per_address)
             }
             // All clients of a proxy come by its address; those of a host itself have better ways to harm it.
@@ -100,19 +100,18 @@ impl Clients {
         }
     }
 
-    /// Counts a request of `client` that came with a token that is known.
+    /// Counts a request of `client` that came with a token that is known, within `limits`.
     pub(crate) fn meet_token(
         &self,
         client: Client,
         token: &TokenDigest,
+        limits: &ClientLimits,
         now: Instant,
     ) -> Result<(), Refusal> {
         if client.is_exempt || client.address.is_none() {
             return Ok(());
         }
-        let routes = self.table.routes();
-        let key = self.hasher.hash_one(token);
-        take(&self.by_token, key, &routes.settings().limits, now)
+        take(&self.by_token, self.hasher.hash_one(token), limits, now)
     }
 }
 
@@ -136,7 +135,7 @@ fn client<B>(peer: IpAddr, request: &Request<B>, settings: &Settings) -> Client 
             forwarded::read(peer, request.headers(), |address| is_proxy(address, settings));
         Client { address: Some(forwarded.address), is_tls: forwarded.is_tls, is_exempt: false }
     } else {
-        Client { address: Some(peer), is_tls: false, is_exempt: is_local(peer, settings) }
+        Client { address: Some(peer), is_tls: false, is_exempt: is_local(peer) }
     }
 }
 
@@ -144,10 +143,10 @@ fn is_proxy(address: IpAddr, settings: &Settings) -> bool {
     settings.trusted_proxies.iter().any(|network| network.covers(address))
 }
 
-/// Whether `peer` is on this host. If it is a proxy that the admin did not name, its clients cannot be told apart,
-/// and one of them must not use up what is there for all.
-fn is_local(peer: IpAddr, settings: &Settings) -> bool {
-    peer.to_canonical().is_loopback() && !is_proxy(peer, settings)
+/// Whether `peer`, which is no proxy that the admin named, is on this host. If it is another one, its clients cannot be
+/// told apart, and one of them must not use up what is there for all.
+fn is_local(peer: IpAddr) -> bool {
+    peer.to_canonical().is_loopback()
 }
 
 #[cfg(test)]
@@ -218,16 +217,18 @@ mod tests {
         assert!(send("192.0.2.2").is_ok());
         let (one, two) = ("0".repeat(64).parse().unwrap(), "1".repeat(64).parse().unwrap());
         let client = send("192.0.2.3").unwrap();
+        let routes = clients.table.routes();
+        let limits = &routes.settings().limits;
         let now = Instant::now();
         for _ in 0..2 {
-            assert!(clients.meet_token(client, &one, now).is_ok());
+            assert!(clients.meet_token(client, &one, limits, now).is_ok());
         }
-        assert!(clients.meet_token(client, &one, now).is_err());
-        assert!(clients.meet_token(client, &two, now).is_ok());
+        assert!(clients.meet_token(client, &one, limits, now).is_err());
+        assert!(clients.meet_token(client, &two, limits, now).is_ok());
         // A program of this host is not held up.
         for _ in 0..9 {
             let local = from(&clients, "::1", ("x", "y")).unwrap();
-            assert!(clients.meet_token(local, &one, now).is_ok());
+            assert!(clients.meet_token(local, &one, limits, now).is_ok());
         }
     }
 

@@ -122,7 +122,8 @@ impl Edge {
         let caller = guardian::identify(head, parts, identity)?;
         if let Some(known) = caller.known() {
             let client = Client::of(&parts.extensions);
-            self.clients.meet_token(client, known.digest(), Instant::now())?;
+            let limits = &routes.settings().limits;
+            self.clients.meet_token(client, known.digest(), limits, Instant::now())?;
         }
         Ok(caller)
     }
@@ -237,20 +238,23 @@ impl Asked<'_> {
     fn is_tls(&self) -> bool {
         self.edge.is_tls(self.routes, self.parts)
     }
+
+    /// The response to a call that is not admitted.
+    fn refuse(&self, refused: &Refusal) -> Response {
+        tracing::debug!(AGENT = %self.agent.id(), "refused: {refused}");
+        let headers = &self.parts.headers;
+        let is_unread = !matches!(refused, Refusal::Call(_)) && has_large_body(headers);
+        reply::refusal(refused, None, reader(self.parts), is_unread)
+    }
 }
 
 async fn call(asked: Asked<'_>, body: Body) -> Response {
-    let Asked { edge, routes: _, agent, head, caller, parts, started } = asked;
-    let who = (&caller, agent.gate());
-    let admitted = match guardian::admit(&head, parts, body, &edge.bodies, who).await {
-        Ok(admitted) => admitted,
-        Err(refused) => {
-            tracing::debug!(AGENT = %agent.id(), "refused: {refused}");
-            let is_unread = !matches!(refused, Refusal::Call(_)) && has_large_body(&parts.headers);
-            return reply::refusal(&refused, None, reader(parts), is_unread);
-        }
-    };
-    Line::new(edge, agent, &admitted, started).answer(admitted, None).await
+    let Asked { edge, routes: _, agent, head, caller, parts, started } = &asked;
+    let who = (caller, agent.gate());
+    match guardian::admit(head, parts, body, &edge.bodies, who).await {
+        Ok(admitted) => Line::new(edge, agent, &admitted, *started).answer(admitted, None).await,
+        Err(refused) => asked.refuse(&refused),
+    }
 }
 
 /// The line on one call. Dropped without being written, it says that the client went away.

@@ -129,6 +129,19 @@ impl Grants {
         Sessions::new(files, memory)
     }
 
+    /// Does `work` with the sessions of users where a slow disk holds nobody up.
+    ///
+    /// # Errors
+    /// When the work was cut off.
+    pub(crate) async fn aside<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(Sessions<'_>) -> T + Send + 'static,
+    ) -> io::Result<T> {
+        let grants = self.clone();
+        let done = tokio::task::spawn_blocking(move || work(grants.sessions()));
+        done.await.map_err(io::Error::other)
+    }
+
     fn read(&self, digest: &TokenDigest, now: Instant) -> io::Result<Option<Arc<Found>>> {
         let Shared { files, memory, watch: _ } = &*self.shared;
         // Before the file is opened: a change that is told from now on makes what was read worthless.

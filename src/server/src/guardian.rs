@@ -31,7 +31,7 @@ use ploinky_contract::limits::{
 use ploinky_contract::{CommandName, Domain, Token, UserId};
 use serde_json::value::RawValue;
 
-pub(crate) use self::body::ReadError;
+pub(crate) use self::body::{ReadError, essence};
 pub(crate) use self::call::{CallError, has_lone_surrogate};
 pub(crate) use self::credential::{COOKIE, Carrier, CredentialError, HOST_COOKIE};
 #[cfg(feature = "bench")]
@@ -110,6 +110,15 @@ pub(crate) fn check_head(parts: &Parts) -> Result<Head, Refusal> {
     Ok(Head { domain: host::domain(headers, uri).map_err(Refusal::Host)? })
 }
 
+/// Refuses a request with a method that is not among those allowed, which have commas and spaces between them.
+pub(crate) fn check_method(parts: &Parts, allowed: &'static str) -> Result<(), Refusal> {
+    if allowed.split(", ").any(|method| method == parts.method.as_str()) {
+        Ok(())
+    } else {
+        Err(Refusal::Method { method: parts.method.clone(), allowed })
+    }
+}
+
 /// Tells who makes the request, from the socket that it came by and from what the client shows.
 pub(crate) fn identify(
     _proof: &Head,
@@ -128,9 +137,7 @@ pub(crate) async fn admit(
     bodies: &ByteBudget,
     (caller, gate): (&Caller, &Gate),
 ) -> Result<Admitted, Refusal> {
-    if parts.method != Method::POST {
-        return Err(Refusal::Method { method: parts.method.clone(), allowed: "POST" });
-    }
+    check_method(parts, "POST")?;
     if is_cross_site(&parts.headers) {
         return Err(Refusal::CrossSite);
     }

@@ -64,8 +64,7 @@ pub(crate) async fn run(table: Table, grants: Grants, origin: Origin, instances:
 
 /// Removes the sessions whose time is over.
 async fn sweep_sessions(grants: Grants) {
-    let swept = tokio::task::spawn_blocking(move || grants.sessions().sweep(wall_clock_s()));
-    match swept.await {
+    match grants.aside(|sessions| sessions.sweep(wall_clock_s())).await {
         Ok(Ok(0)) => {}
         Ok(Ok(over)) => tracing::info!("{over} sessions are over"),
         Ok(Err(error)) => tracing::warn!("cannot sweep the sessions: {error}"),

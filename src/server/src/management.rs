@@ -93,9 +93,7 @@ async fn respond(edge: &Edge, parts: &Parts, body: Body) -> Result<Response, Ref
         "/login" | "/logout" | "/authenticate" | "/password" | "/init" => "POST",
         _ => return Err(Refusal::NothingThere),
     };
-    if !allowed.split(", ").any(|method| method == parts.method.as_str()) {
-        return Err(Refusal::Method { method: parts.method.clone(), allowed });
-    }
+    guardian::check_method(parts, allowed)?;
     if parts.method != Method::POST {
         return Ok(reply::admin(&asked.caller()?));
     }

@@ -66,9 +66,7 @@ async fn respond(edge: &Edge, parts: &Parts) -> Result<Response, Refusal> {
         Some("") => "GET, HEAD, DELETE",
         Some(_) => "DELETE",
     };
-    if !allowed.split(", ").any(|method| method == parts.method.as_str()) {
-        return Err(Refusal::Method { method: parts.method.clone(), allowed });
-    }
+    guardian::check_method(parts, allowed)?;
     guardian::admit_to_tasks(&head, parts)?;
     let routes = edge.routes();
     let caller = edge.identify(&routes, &head, parts)?;
@@ -107,12 +105,8 @@ async fn respond(edge: &Edge, parts: &Parts) -> Result<Response, Refusal> {
 impl Asked<'_> {
     /// The sessions that are meant and may be seen, the one that was used last first.
     async fn list(&self, wanted: Wanted) -> Result<Vec<Session>, Refusal> {
-        let grants = self.edge.grants().clone();
-        let listed = tokio::task::spawn_blocking(move || grants.sessions().list()).await;
-        let mut all = listed
-            .map_err(std::io::Error::other)
-            .and_then(|listed| listed)
-            .map_err(Refusal::NoSession)?;
+        let listed = self.edge.grants().aside(|sessions| sessions.list()).await;
+        let mut all = listed.and_then(|listed| listed).map_err(Refusal::NoSession)?;
         all.retain(|session| self.may_see(session) && wanted.covers(session));
         all.sort_by_key(|session| std::cmp::Reverse(session.used_s));
         Ok(all)
@@ -121,14 +115,13 @@ impl Asked<'_> {
     /// Ends the sessions that are meant and may be seen; how many these were.
     async fn end(&self, wanted: Wanted) -> Result<usize, Refusal> {
         let found = self.list(wanted).await?;
-        let grants = self.edge.grants().clone();
         let digests: Vec<_> = found.iter().map(|session| session.digest.clone()).collect();
-        let ended = tokio::task::spawn_blocking(move || {
+        let ended = self.edge.grants().aside(move |sessions| {
             digests.iter().try_fold(0, |count, digest| {
-                grants.sessions().end(digest).map(|was_there| count + usize::from(was_there))
+                sessions.end(digest).map(|was_there| count + usize::from(was_there))
             })
         });
-        let ended = ended.await.map_err(std::io::Error::other).and_then(|ended| ended);
+        let ended = ended.await.and_then(|ended| ended);
         let reason = ended.as_ref().err().map(|error| chain(error));
         for session in &found {
             audit(&Deed {

@@ -81,9 +81,7 @@ async fn respond(edge: &Edge, parts: &Parts, started: Instant) -> Result<Respons
     let head = guardian::check_head(parts)?;
     let resource = Resource::of(parts.uri.path()).ok_or(Refusal::TaskNotFound)?;
     let allowed = resource.methods();
-    if !allowed.split(", ").any(|method| method == parts.method.as_str()) {
-        return Err(Refusal::Method { method: parts.method.clone(), allowed });
-    }
+    guardian::check_method(parts, allowed)?;
     let wait = guardian::admit_to_tasks(&head, parts)?;
     let caller = edge.identify(&edge.routes(), &head, parts)?;
     let query = parts.uri.query();

@@ -23,7 +23,7 @@ use zbus::interface;
 use zbus::message::Header;
 
 use self::words::{address, control_error, life, new_password, order, shown};
-use crate::admins::{AdminError, Admins, Book, Claim, Cost, Now};
+use crate::admins::{AdminError, Admins, Book, Claim, Cost, Life, Now, Session};
 use crate::authorize::{Action, Authority};
 use crate::lifecycle::Snapshot;
 use crate::verbs::{parse, result_words};
@@ -191,6 +191,24 @@ impl AccountVerbs {
         };
         audit(&deed);
         outcome
+    }
+
+    /// Begins a session for who shows a password.
+    async fn begin(
+        &self,
+        action: &'static str,
+        from: &str,
+        password: Vec<u8>,
+        work: impl FnOnce(&mut Book, &Claim, Life, Now, &mut String) -> Result<Session, AdminError>
+        + Send
+        + 'static,
+    ) -> Result<AdminSession, ControlError> {
+        let life = life(&self.snapshots.borrow());
+        let claim = Claim { password: claimed(password), from: address(from)? };
+        let session = self.session(action, from, Cost::Password, move |book, now, actor| {
+            work(book, &claim, life, now, actor)
+        });
+        session.await.map(|session| words::session(&session))
     }
 
     /// A place among the calls of this worker.
@@ -420,16 +438,13 @@ impl AccountVerbs {
         password: Vec<u8>,
         from: String,
     ) -> Result<AdminSession, ControlError> {
-        let (life, from_address) = (life(&self.snapshots.borrow()), address(&from)?);
-        let password = claimed(password);
-        let session =
-            self.session("admin.login", &from, Cost::Password, move |book, now, actor| {
-                // Of a name that is none, nothing: people type passwords there.
-                *actor = username.parse::<UserId>().map_or("?".to_owned(), String::from);
-                actor.truncate(ploinky_contract::limits::ADMIN_NAME_MAX_CHARS);
-                book.login(&Claim { username, password, from: from_address }, life, now)
-            });
-        session.await.map(|session| words::session(&session))
+        self.begin("admin.login", &from, password, move |book, claim, life, now, actor| {
+            // Of a name that is none, nothing: people type passwords there.
+            *actor = username.parse::<UserId>().map_or("?".to_owned(), String::from);
+            actor.truncate(ploinky_contract::limits::ADMIN_NAME_MAX_CHARS);
+            book.login(&username, claim, life, now)
+        })
+        .await
     }
 
     async fn logout(&self, token: String) -> Result<(), ControlError> {
@@ -446,15 +461,11 @@ impl AccountVerbs {
         password: Vec<u8>,
         from: String,
     ) -> Result<AdminSession, ControlError> {
-        let (life, from_address) = (life(&self.snapshots.borrow()), address(&from)?);
-        let password = claimed(password);
-        let session =
-            self.session("admin.authenticate", &from, Cost::Password, move |book, now, actor| {
-                book.bearer(&token, Role::Viewer, now, actor)?;
-                let claim = Claim { username: String::new(), password, from: from_address };
-                book.authenticate(&token, &claim, life, now)
-            });
-        session.await.map(|session| words::session(&session))
+        self.begin("admin.authenticate", &from, password, move |book, claim, life, now, actor| {
+            book.bearer(&token, Role::Viewer, now, actor)?;
+            book.authenticate(&token, claim, life, now)
+        })
+        .await
     }
 
     async fn change_password(
@@ -464,15 +475,12 @@ impl AccountVerbs {
         new: Vec<u8>,
         from: String,
     ) -> Result<AdminSession, ControlError> {
-        let (life, from_address) = (life(&self.snapshots.borrow()), address(&from)?);
-        let (old, new) = (claimed(old), new_password(new)?);
-        let action = "admin.change-password";
-        let session = self.session(action, &from, Cost::Password, move |book, now, actor| {
+        let new = new_password(new)?;
+        self.begin("admin.change-password", &from, old, move |book, claim, life, now, actor| {
             book.bearer(&token, Role::Viewer, now, actor)?;
-            let claim = Claim { username: String::new(), password: old, from: from_address };
-            book.change_password(&token, &claim, &new, life, now)
-        });
-        session.await.map(|session| words::session(&session))
+            book.change_password(&token, claim, &new, life, now)
+        })
+        .await
     }
 }
 

@@ -26,12 +26,15 @@ mod apply;
 mod authorize;
 mod config_store;
 mod directory;
+#[cfg(test)]
+mod introspected;
 mod lane;
 mod lifecycle;
 mod options;
 mod plan;
 mod podman;
 pub mod quadlet;
+mod random;
 mod serve;
 mod socket;
 mod state_file;

@@ -8,10 +8,9 @@ use std::path::{Path, PathBuf};
 
 use ploinky_contract::{TASK_KEY_DIGITS, is_task_key};
 use rustix::fs::{Mode, OFlags};
-use rustix::rand::{GetRandomFlags, getrandom};
 
 use crate::accounts::Accounts;
-use crate::state_file;
+use crate::{random, state_file};
 
 /// Bytes of randomness.
 const BYTES: usize = TASK_KEY_DIGITS / 2;
@@ -58,11 +57,7 @@ fn is_key(text: &[u8]) -> bool {
 }
 
 fn make(path: &Path, accounts: Accounts) -> io::Result<()> {
-    let mut key = [0; BYTES];
-    // Up to 256 bytes come whole; before the kernel has enough randomness it waits.
-    if getrandom(&mut key, GetRandomFlags::empty())? != BYTES {
-        return Err(io::ErrorKind::UnexpectedEof.into());
-    }
+    let key: [u8; BYTES] = random::bytes()?;
     let digits = key.iter().flat_map(|byte| [u32::from(byte >> 4), u32::from(byte & 15)]);
     let mut text: String = digits.filter_map(|digit| char::from_digit(digit, 16)).collect();
     text.push('\n');

@@ -35,11 +35,7 @@ pub(super) async fn answer(asked: Asked<'_>, below: &str, body: Body) -> Respons
             "logout" => logout(asked, admitted).await,
             _ => other(asked, admitted).await,
         },
-        Err(refused) => {
-            tracing::debug!(AGENT = %agent.id(), "refused: {refused}");
-            let is_unread = !matches!(refused, Refusal::Call(_)) && has_large_body(&parts.headers);
-            reply::refusal(&refused, None, reader(parts), is_unread)
-        }
+        Err(refused) => asked.refuse(&refused),
     }
 }
 
@@ -105,13 +101,13 @@ async fn begin(
             login.user()
         );
     }
-    let (grants, written) = (asked.edge.grants.clone(), grant.clone());
-    let minted = tokio::task::spawn_blocking(move || grants.sessions().mint(&written)).await;
+    let written = grant.clone();
+    let minted = asked.edge.grants.aside(move |sessions| sessions.mint(&written)).await;
     let token = match minted {
         Ok(Ok(token)) => token,
         Ok(Err(MintError::Full)) => return Err(Refusal::SessionsFull),
         Ok(Err(MintError::Io(error))) => return Err(Refusal::NoSession(error)),
-        Err(ended) => return Err(Refusal::NoSession(std::io::Error::other(ended))),
+        Err(cut_off) => return Err(Refusal::NoSession(cut_off)),
     };
     let seconds = rules.session_max;
     let patterns: Vec<_> =
@@ -165,9 +161,8 @@ fn session_of(caller: &Caller) -> Option<&Known> {
 }
 
 async fn end(asked: &Asked<'_>, known: &Known) -> std::io::Result<()> {
-    let (grants, digest) = (asked.edge.grants.clone(), known.digest().clone());
-    let ended = tokio::task::spawn_blocking(move || grants.sessions().end(&digest)).await;
-    let result = ended.map_err(std::io::Error::other)?;
+    let digest = known.digest().clone();
+    let result = asked.edge.grants.aside(move |sessions| sessions.end(&digest)).await?;
     let reason = result.as_ref().err().map(|error| chain(error));
     audit(&Deed {
         actor: known.grant().user_id.as_str(),
@@ -183,9 +178,8 @@ async fn end(asked: &Asked<'_>, known: &Known) -> std::io::Result<()> {
 /// Ends all sessions of a user of this domain.
 async fn end_all(asked: &Asked<'_>, user: UserId) -> std::io::Result<()> {
     let domain = asked.routes.resolve(asked.head.domain()).clone();
-    let (grants, whose, place) = (asked.edge.grants.clone(), user.clone(), domain.clone());
-    let ended = tokio::task::spawn_blocking(move || {
-        let sessions = grants.sessions();
+    let (whose, place) = (user.clone(), domain.clone());
+    let ended = asked.edge.grants.aside(move |sessions| {
         for session in sessions.list()? {
             if is_of(&session, &whose, Some(&place)) {
                 sessions.end(&session.digest)?;
@@ -193,7 +187,7 @@ async fn end_all(asked: &Asked<'_>, user: UserId) -> std::io::Result<()> {
         }
         Ok(())
     });
-    let result = ended.await.map_err(std::io::Error::other).and_then(|ended| ended);
+    let result = ended.await.and_then(|ended| ended);
     let reason = result.as_ref().err().map(|error| chain(error));
     audit(&Deed {
         actor: asked.caller.user().as_str(),

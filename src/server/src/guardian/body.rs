@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use axum::body::Body;
 use bytes::{Bytes, BytesMut};
-use http::HeaderMap;
 use http::header::CONTENT_TYPE;
+use http::{HeaderMap, HeaderValue};
 use http_body_util::BodyExt as _;
 use ploinky_contract::limits::{BODY_IDLE, FREE_BYTES};
 use tokio::time::{Instant, timeout_at};
@@ -55,12 +55,16 @@ pub(super) fn has_media_type(headers: &HeaderMap) -> bool {
     match (values.next(), values.next()) {
         (None, _) => true,
         (Some(value), None) => {
-            value.to_str().ok().and_then(|value| value.split(';').next()).is_some_and(|essence| {
-                MEDIA_TYPES.iter().any(|known| essence.trim().eq_ignore_ascii_case(known))
-            })
+            let is_known = |known: &&str| essence(value).eq_ignore_ascii_case(known.as_bytes());
+            value.to_str().is_ok() && MEDIA_TYPES.iter().any(is_known)
         }
         (Some(_), Some(_)) => false,
     }
+}
+
+/// The media type that a `Content-Type` names, without its parameters.
+pub(crate) fn essence(value: &HeaderValue) -> &[u8] {
+    value.as_bytes().split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii()
 }
 
 /// Reads the body whole, within `limit` bytes and `time`, and as long as some of it comes. What is longer than a small body takes from `budget`

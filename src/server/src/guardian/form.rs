@@ -1,11 +1,10 @@
 //! Admission of a form with files, by its head.
 
-use http::Method;
 use http::request::Parts;
 use ploinky_contract::{CommandName, UserId};
 use serde_json::value::RawValue;
 
-use super::{Admitted, Caller, Gate, Head, Wishes, announced_bytes, is_cross_site};
+use super::{Admitted, Caller, Gate, Head, Wishes, announced_bytes, check_method, is_cross_site};
 use crate::refusal::Refusal;
 use crate::tasks::{once, pairs, refused};
 use crate::uploads::{UploadError, boundary};
@@ -28,9 +27,7 @@ pub(crate) fn admit_form(
     caller: &Caller,
     gate: &Gate,
 ) -> Result<AdmittedForm, Refusal> {
-    if parts.method != Method::POST {
-        return Err(Refusal::Method { method: parts.method.clone(), allowed: "POST" });
-    }
+    check_method(parts, "POST")?;
     if is_cross_site(&parts.headers) {
         return Err(Refusal::CrossSite);
     }

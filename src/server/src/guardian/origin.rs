@@ -7,6 +7,7 @@ use http::header::{CONTENT_TYPE, HOST, ORIGIN};
 use http::request::Parts;
 use http::{HeaderMap, Method};
 
+use super::body::essence;
 use crate::refusal::Refusal;
 
 /// Who made the page (Fetch Metadata, W3C).
@@ -45,8 +46,7 @@ pub(super) fn check_always(headers: &HeaderMap, is_tls: bool) -> Result<(), Refu
 
 fn is_form(headers: &HeaderMap) -> bool {
     headers.get_all(CONTENT_TYPE).iter().any(|value| {
-        let essence = value.as_bytes().split(|byte| *byte == b';').next().unwrap_or_default();
-        OF_FORMS.iter().any(|form| essence.trim_ascii().eq_ignore_ascii_case(form.as_bytes()))
+        OF_FORMS.iter().any(|form| essence(value).eq_ignore_ascii_case(form.as_bytes()))
     })
 }
 

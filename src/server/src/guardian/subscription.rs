@@ -1,10 +1,11 @@
 //! Admission of a request for a stream of events: a call in the query of a URL, as browsers make it.
 
-use http::Method;
 use http::request::Parts;
 use ploinky_contract::CommandName;
 
-use super::{Admitted, Caller, Carrier, Gate, Head, Wishes, call, is_cross_site, origin};
+use super::{
+    Admitted, Caller, Carrier, Gate, Head, Wishes, call, check_method, is_cross_site, origin,
+};
 use crate::refusal::Refusal;
 use crate::tasks::{once, pairs, refused};
 
@@ -28,9 +29,7 @@ pub(crate) fn admit_subscription(
     caller: &Caller,
     gate: &Gate,
 ) -> Result<Subscription, Refusal> {
-    if parts.method != Method::GET {
-        return Err(Refusal::Method { method: parts.method.clone(), allowed: "GET" });
-    }
+    check_method(parts, "GET")?;
     // A GET that runs something: a link or an image of another site must not.
     if is_cross_site(&parts.headers) {
         return Err(Refusal::CrossSite);

@@ -15,6 +15,7 @@ use zbus::names::UniqueName;
 use super::*;
 use crate::accounts::Accounts;
 use crate::authorize::Denied;
+use crate::introspected::interface;
 
 const GOOD: &[u8] = b"a sentence that nobody guesses";
 const OTHER: &[u8] = b"another one which is new here";
@@ -337,19 +338,9 @@ async fn the_interface_is_the_one_that_is_written_down() {
         .unwrap();
     let found = introspectable.introspect().await.unwrap();
     let written = include_str!("../../../control/io.ploinky.Accounts1.xml");
-    assert_eq!(interface(&found), interface(written), "{found}");
-}
-
-/// The lines of our interface, without indentation and comments.
-fn interface(xml: &str) -> Vec<String> {
-    let mut plain = String::new();
-    let mut rest = xml;
-    while let Some((before, after)) = rest.split_once("<!--") {
-        plain.push_str(before);
-        rest = after.split_once("-->").unwrap().1;
-    }
-    plain.push_str(rest);
-    let (_, inner) = plain.split_once("<interface name=\"io.ploinky.Accounts1\"").unwrap();
-    let (inner, _) = inner.split_once("</interface>").unwrap();
-    inner.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect()
+    assert_eq!(
+        interface("io.ploinky.Accounts1", &found),
+        interface("io.ploinky.Accounts1", written),
+        "{found}"
+    );
 }

@@ -61,7 +61,7 @@ impl Grants {
             directory::make(&parent, name, DIRECTORY_MODE, owner, accounts).map(drop)
         };
         match made() {
-            Ok(()) => Ok(Self { directory, used: state.user_sessions().join("used"), accounts }),
+            Ok(()) => Ok(Self { directory, used: state.last_uses(), accounts }),
             Err(source) => Err(GrantsError { verb: "make", path: directory, source }),
         }
     }

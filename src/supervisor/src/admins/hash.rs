@@ -2,7 +2,6 @@
 
 use ploinky_contract::{TOKEN_BYTES, Token};
 use ploinky_password::{OriginalHash, Password, PasswordHash, SALT_BYTES};
-use rustix::rand::{GetRandomFlags, getrandom};
 
 /// What is kept of a password.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -54,11 +53,6 @@ pub(super) fn new_token(of: fn([u8; TOKEN_BYTES]) -> Token) -> Result<Token, Ran
 }
 
 fn random<const LENGTH: usize>() -> Result<[u8; LENGTH], RandomError> {
-    let mut bytes = [0; LENGTH];
-    // Up to 256 bytes come whole; before the kernel has enough randomness it waits.
-    match getrandom(&mut bytes, GetRandomFlags::empty()) {
-        Ok(filled) if filled == LENGTH => Ok(bytes),
-        Ok(_) => Err(RandomError("the kernel gave too few random bytes".to_owned())),
-        Err(error) => Err(RandomError(format!("the kernel gives no random bytes: {error}"))),
-    }
+    let bytes = crate::random::bytes();
+    bytes.map_err(|error| RandomError(format!("the kernel gives no random bytes: {error}")))
 }

@@ -11,6 +11,7 @@ use zbus::names::UniqueName;
 use super::*;
 use crate::accounts::Accounts;
 use crate::authorize::Denied;
+use crate::introspected::interface;
 use crate::lifecycle::{Asked, Host, Snapshot};
 use crate::podman::fake::Fake;
 use crate::systemd::sim::Sim;
@@ -224,19 +225,8 @@ async fn the_interface_is_the_one_that_is_written_down() {
         .unwrap();
     let found = introspectable.introspect().await.unwrap();
     let written = include_str!("../../../control/io.ploinky.Supervisor1.xml");
-    assert_eq!(interface(&found), interface(written));
-}
-
-/// The lines of our interface, without indentation and comments.
-fn interface(xml: &str) -> Vec<String> {
-    let mut plain = String::new();
-    let mut rest = xml;
-    while let Some((before, after)) = rest.split_once("<!--") {
-        plain.push_str(before);
-        rest = after.split_once("-->").unwrap().1;
-    }
-    plain.push_str(rest);
-    let (_, inner) = plain.split_once("<interface name=\"io.ploinky.Supervisor1\"").unwrap();
-    let (inner, _) = inner.split_once("</interface>").unwrap();
-    inner.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect()
+    assert_eq!(
+        interface("io.ploinky.Supervisor1", &found),
+        interface("io.ploinky.Supervisor1", written)
+    );
 }

@@ -9,10 +9,8 @@ use super::{AdminError, Book, Now, closed_words};
 use crate::admins::hash::Kept;
 use crate::admins::record::Account;
 
-/// Who somebody says to be.
-#[derive(Clone)]
+/// What somebody shows to be who they say.
 pub(crate) struct Claim {
-    pub(crate) username: String,
     /// Nothing if it is too long, or no text: it is wrong then, and costs as much.
     pub(crate) password: Option<Password>,
     /// Where it comes from, if that tells people apart.
@@ -20,16 +18,20 @@ pub(crate) struct Claim {
 }
 
 impl Book {
-    /// The account, if the password is right. Whatever is wrong, the same work is done and the same is said:
+    /// The account of this name, if the password is right. Whatever is wrong, the same work is done and the same is said:
     /// no such account, a wrong password, a closed or disabled account, an address with too many failures.
     ///
     /// # Errors
     /// `WrongCredentials`, or when the file cannot be used.
-    pub(super) fn verify(&mut self, claim: &Claim, now: Now) -> Result<Account, AdminError> {
-        let Claim { username, password, from } = claim;
+    pub(super) fn verify(
+        &mut self,
+        username: &str,
+        claim: &Claim,
+        now: Now,
+    ) -> Result<Account, AdminError> {
+        let Claim { password, from } = claim;
         let mut accounts = self.read()?;
-        let account =
-            accounts.iter_mut().find(|account| account.username.as_str() == username.as_str());
+        let account = accounts.iter_mut().find(|account| account.username.as_str() == username);
         let is_right = match (&account, password) {
             (Some(account), Some(password)) => account.kept.matches(password),
             (_, password) => is_nobodys(password.as_ref()),

@@ -37,11 +37,12 @@ impl Book {
     /// `WrongCredentials`, or when something cannot be read or written.
     pub(crate) fn login(
         &mut self,
+        username: &str,
         claim: &Claim,
         life: Life,
         now: Now,
     ) -> Result<Session, AdminError> {
-        let account = self.verify(claim, now)?;
+        let account = self.verify(username, claim, now)?;
         self.mint(&account, life, now, None)
     }
 
@@ -58,8 +59,7 @@ impl Book {
         now: Now,
     ) -> Result<Session, AdminError> {
         let old = self.session(token, now)?;
-        let username = old.grant.user_id.to_string();
-        let account = self.verify(&Claim { username, ..claim.clone() }, now)?;
+        let account = self.verify(old.grant.user_id.as_str(), claim, now)?;
         let session = self.mint(&account, life, now, old.grant.expires_at)?;
         self.sessions.remove(&old.digest)?;
         Ok(session)
@@ -84,7 +84,7 @@ impl Book {
             let text = "the new password is the old one".to_owned();
             return Err(AdminError::Refused(text));
         }
-        self.verify(&Claim { username: name.to_string(), ..claim.clone() }, now)?;
+        self.verify(name.as_str(), claim, now)?;
         self.set_password(&name, new, now)?;
         let (accounts, at) = self.find(&name)?;
         let account = accounts.get(at).ok_or(AdminError::WrongCredentials)?;

@@ -46,8 +46,7 @@ impl World {
     }
 
     fn login(&mut self, username: &str, password: &str) -> Result<Session, AdminError> {
-        let claim = Claim { username: username.to_owned(), ..claim(password) };
-        let session = self.book.login(&claim, LIFE, self.now);
+        let session = self.book.login(username, &claim(password), LIFE, self.now);
         self.book.settle();
         session
     }
@@ -75,7 +74,7 @@ fn name(text: &str) -> UserId {
 
 fn claim(password: &str) -> Claim {
     let password = password.to_owned().try_into().ok();
-    Claim { username: String::new(), password, from: None }
+    Claim { password, from: None }
 }
 
 fn password(text: &str) -> Password {
